@@ -1,0 +1,25 @@
+"""The adapter contract: features -> features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from clad.towers.base import Tower
+from clad.types import ImageFeatures
+
+
+class Adapter(nn.Module, ABC):
+    """Changes or fills features between tower and alignment. One file and one YAML each."""
+
+    aligns: bool = False
+    """Whether a trained adapter of this kind brings an unaligned tower's features into text space."""
+
+    @abstractmethod
+    def attach(self, tower: Tower) -> None:
+        """Create the parameters, whose shapes depend on the tower; called once, before training."""
+
+    @abstractmethod
+    def forward(self, features: ImageFeatures) -> ImageFeatures:
+        """Features with the same grids; ``patches`` and ``pooled`` of unit norm where present."""

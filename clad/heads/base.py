@@ -1,0 +1,61 @@
+"""The head contract: features and their alignment with text -> scores and maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from clad.towers.base import Tower
+from clad.types import Alignment, ImageFeatures, Prediction
+
+
+class Head(nn.Module, ABC):
+    """Scores images. One file and one YAML each.
+
+    Life of a head: ``attach``; training of the other parts; if ``needs_reference``, ``observe`` on
+    every batch of normal training images between ``start_reference`` and ``finish_reference``;
+    ``calibrate`` with its own predictions on validation images; then ``forward``. Whatever it
+    learns on the way is in buffers and travels in checkpoints and bundles. A head never sees test
+    images before ``forward``.
+    """
+
+    needs_text: bool = False
+    """Whether ``forward`` needs an alignment; the task refuses a space that is not aligned."""
+
+    needs_reference: bool = False
+    """Whether it must observe normal images first."""
+
+    def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
+        """Learn the tower's widths and the categories; called once, before training."""
+
+    def start_reference(self) -> None:
+        """Forget what was observed."""
+
+    def observe(self, features: ImageFeatures, categories: tuple[str, ...]) -> None:
+        """Take in features of normal training images."""
+
+    def finish_reference(self) -> None:
+        """Build whatever ``forward`` needs from what was observed."""
+
+    def calibrate(
+        self, prediction: Prediction, categories: tuple[str, ...], labels: tuple[int, ...]
+    ) -> None:
+        """Fit scales or weights on validation predictions (scores of all validation images)."""
+
+    @abstractmethod
+    def forward(
+        self,
+        features: ImageFeatures,
+        alignment: Alignment | None,
+        categories: tuple[str, ...],
+        image_size: tuple[int, int],
+    ) -> Prediction:
+        """Scores and maps of a batch.
+
+        Args:
+            features: Of B images.
+            alignment: With the text prototypes; None if the head does not need text.
+            categories: B names.
+            image_size: (height, width) of the maps.
+        """

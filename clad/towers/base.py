@@ -1,0 +1,145 @@
+"""The tower contract: image and text encoders with one embedding space, frozen by default."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clad.checks import expect_shape
+from clad.types import ImageFeatures
+
+LayerHook = Callable[[int, Tensor], Tensor]
+
+
+class Tower(nn.Module, ABC):
+    """Images and words -> features. Owns size, interpolation, mean and standard deviation.
+
+    A subclass calls ``super().__init__`` with its pixel statistics, loads its weights in
+    ``__init__`` and ends it with ``self.freeze()``. What is trained later is the decision of the
+    ``tuning`` slot. Everything a loader yields is uint8 RGB (or float in [0, 1]).
+
+    Args:
+        image_size: (height, width) that the encoder sees.
+        mean: Per-channel mean in [0, 1] units.
+        std: Per-channel standard deviation in [0, 1] units.
+        interpolation: ``bilinear`` or ``bicubic``; used when images come in another size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    embed_dim: int
+    """D, the width of the space shared by image and text."""
+
+    summary_dim: int
+    """Width of ``ImageFeatures.summary``."""
+
+    token_dims: tuple[int, ...]
+    """C_l, the width of the patch tokens of each chosen layer."""
+
+    logit_scale: float = 100.0
+    """Multiplier of cosines (exp of CLIP's learned value)."""
+
+    has_text: ClassVar[bool] = True
+    """False for image-only towers: ``encode_text`` then refuses."""
+
+    is_aligned: bool = True
+    """Whether image and text weights were trained together; False for random weights."""
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        interpolation: str = "bicubic",
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.interpolation = interpolation
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def freeze(self) -> None:
+        """Stop gradients into every weight and switch to evaluation mode."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Tower:
+        """Training mode only if some weight of the tower learns (dropout, batch statistics)."""
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        super().train(mode and learns)
+        return self
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalised pixels of the tower's own size.
+
+        Args:
+            images: (B, 3, H, W) uint8, or float in [0, 1].
+
+        Returns:
+            (B, 3, *image_size) float: (pixel - mean) / std.
+        """
+        expect_shape("images", images, (None, 3, None, None))
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        if tuple(pixels.shape[-2:]) != self.image_size:
+            pixels = functional.interpolate(
+                pixels,
+                size=self.image_size,
+                mode=self.interpolation,
+                align_corners=False,
+                antialias=True,
+            ).clamp(0, 1)
+        return (pixels - self.mean) / self.std
+
+    def encode_image(self, images: Tensor) -> ImageFeatures:
+        """Features of raw images: ``encode_pixels(prepare(images))``."""
+        return self.encode_pixels(self.prepare(images))
+
+    @abstractmethod
+    def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
+        """Features of normalised pixels (what ``prepare`` returns, perhaps changed by ``inputs``).
+
+        Args:
+            pixels: (B, 3, *image_size) float.
+        """
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """(N, D) float embeddings, not normalised (WinCLIP averages raw, APRIL-GAN unit vectors).
+
+        Raises:
+            ValueError: If a text is empty, or the tower has no text side.
+        """
+        if not texts or any(not text.strip() for text in texts):
+            raise ValueError(f"expected non-empty texts, got {list(texts)!r}")
+        ids = self.tokenize(texts)
+        return self.encode_embeddings(self.embed_tokens(ids), ids)
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """(N, T) int64 token ids, truncated to the longest text of the call (exact).
+
+        Raises:
+            ValueError: If a text is longer than the encoder's context, with both lengths.
+        """
+
+    @abstractmethod
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """(N, T, W) float token embeddings, before positions: where learnable context goes in."""
+
+    @abstractmethod
+    def encode_embeddings(
+        self, embeddings: Tensor, ids: Tensor, layer_hook: LayerHook | None = None
+    ) -> Tensor:
+        """(N, D) text embeddings of token embeddings; differentiable in them.
+
+        Args:
+            embeddings: (N, T, W) float.
+            ids: (N, T) int64 ids that pooling and attention masks are read from.
+            layer_hook: ``(layer index, (N, T, W) states) -> states``, called before each layer;
+                deep prompt tokens are written there.
+        """

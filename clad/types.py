@@ -1,0 +1,237 @@
+"""What crosses from one stage to the next; every other contract is written in these words.
+
+Letters in shapes: B batch, C channels, H W pixels, P patches (grid height x width), L layers,
+D the shared embedding, K class names, N descriptions. Sizes are always (height, width).
+Label 1 means anomalous or fake, 0 normal or real; a larger score means more anomalous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Role = Literal["train", "validation", "test", "auxiliary"]
+GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image on disk and what is known about it.
+
+    Args:
+        image_path: File to decode.
+        label: 1 anomalous or fake, 0 normal or real.
+        category: Object the image shows, e.g. ``metal_nut``; metrics are taken per category.
+        defect_type: ``good`` for label 0, else the owner's name of the defect or forgery.
+        mask_path: File whose non-zero pixels are anomalous, or None if there is no mask.
+        group: What must not be torn apart by a split (video, person, wafer); None if files stand
+            alone.
+    """
+
+    image_path: Path
+    label: int
+    category: str
+    defect_type: str = GOOD
+    mask_path: Path | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Samples by role. Roles never share a file or a group (``clad.data.splits`` refuses it).
+
+    Args:
+        train: What the trained parts and the reference memory see.
+        validation: What thresholds, fusion weights and stopping rules see.
+        test: What metrics see, and nothing else.
+        notes: Sentences that say how the splits were made or what was inferred; printed at start.
+    """
+
+    train: tuple[Sample, ...] = ()
+    validation: tuple[Sample, ...] = ()
+    test: tuple[Sample, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size with their truth.
+
+    Args:
+        images: (B, 3, H, W) uint8 RGB, as decoded and resized; towers normalise.
+        labels: (B,) int64, 1 anomalous.
+        masks: (B, H, W) bool, True where anomalous; all False where ``has_mask`` is False.
+        has_mask: (B,) bool. True for every normal image (its mask is known to be empty) and for
+            anomalous images with a mask file.
+        categories: B names.
+        defect_types: B names.
+        paths: B file names, for reports.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    categories: tuple[str, ...]
+    defect_types: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Copy on ``device``; Lightning calls this, too."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in ("images", "labels", "masks", "has_mask")
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Batch:
+        """Copy in page-locked memory; the loader calls this when a GPU is in use."""
+        moved = {
+            name: getattr(self, name).pin_memory()
+            for name in ("images", "labels", "masks", "has_mask")
+        }
+        return replace(self, **moved)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What a tower says of a batch of images, layer by layer.
+
+    Tokens live in the tower's own (trunk) space; ``patches`` and ``pooled`` live in the space that
+    text shares. A tower whose image and text weights were never trained together leaves the latter
+    None, and an adapter fills them.
+
+    Args:
+        tokens: L tensors (B, P_l, C_l) float, patch tokens of each chosen layer, not normalised.
+        grids: L pairs (height, width) with height x width = P_l.
+        summary: (B, C) float, the trunk's own image vector (CLS token or global average).
+        patches: L tensors (B, P_l, D) float, unit norm along D, or None.
+        pooled: (B, D) float, unit norm, or None.
+    """
+
+    tokens: tuple[Tensor, ...]
+    grids: tuple[tuple[int, int], ...]
+    summary: Tensor
+    patches: tuple[Tensor, ...] | None = None
+    pooled: Tensor | None = None
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the features can be compared with text."""
+        return self.patches is not None and self.pooled is not None
+
+
+@dataclass(frozen=True)
+class DescriptionBank:
+    """Sentences about normal and anomalous objects with their embeddings.
+
+    Args:
+        texts: N sentences.
+        embeddings: (N, D) float, unit norm.
+        class_names: N class names, one per sentence.
+        labels: N ints, 1 if the sentence describes an anomaly.
+        defect_types: N names of the defect described; ``good`` for label 0.
+    """
+
+    texts: tuple[str, ...]
+    embeddings: Tensor
+    class_names: tuple[str, ...]
+    labels: tuple[int, ...]
+    defect_types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextPrototypes:
+    """The text side: one normal and one anomalous prototype per class or per image.
+
+    Args:
+        class_names: K names; with ``per_image`` the batch's B names.
+        embeddings: (K, 2, D) float, unit norm; index 0 normal, 1 anomalous.
+        bank: Descriptions behind the prototypes, where the strategy has them.
+        per_image: Whether row i belongs to image i instead of to a class name.
+    """
+
+    class_names: tuple[str, ...]
+    embeddings: Tensor
+    bank: DescriptionBank | None = None
+    per_image: bool = False
+
+    def for_images(self, categories: tuple[str, ...]) -> Tensor:
+        """(B, 2, D) prototypes, row i for an image of ``categories[i]``.
+
+        Raises:
+            ValueError: If a category has no prototype.
+        """
+        if self.per_image:
+            return self.embeddings
+        index = {name: position for position, name in enumerate(self.class_names)}
+        unknown = sorted(set(categories) - set(index))
+        if unknown:
+            raise ValueError(
+                f"expected categories among {sorted(index)}, got {unknown}; "
+                "pass every category of the batch to the prompt strategy"
+            )
+        rows = torch.tensor([index[name] for name in categories], device=self.embeddings.device)
+        return self.embeddings[rows]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Image features compared with text prototypes.
+
+    Args:
+        image_logits: (B, 2) float, scaled cosines with (normal, anomalous).
+        patch_logits: L tensors (B, P_l, 2) float, likewise per patch.
+        grids: L pairs (height, width).
+    """
+
+    image_logits: Tensor
+    patch_logits: tuple[Tensor, ...]
+    grids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Everything a loss may look at for one training batch."""
+
+    batch: Batch
+    features: ImageFeatures
+    prototypes: TextPrototypes | None
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says of a batch.
+
+    Args:
+        scores: (B,) float, raw and unbounded unless the head says otherwise; larger = anomalous.
+        maps: (B, H, W) float in the same sense, or None for image-only heads.
+        parts: Named (B,) scores that were fused into ``scores``, for reports and ablations.
+    """
+
+    scores: Tensor
+    maps: Tensor | None = None
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected anomalous area.
+
+    Args:
+        box: (top, left, bottom, right) in pixels, the last two exclusive.
+        area_px: Number of pixels.
+        score: Largest map value inside.
+    """
+
+    box: tuple[int, int, int, int]
+    area_px: int
+    score: float
