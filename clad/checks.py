@@ -43,8 +43,8 @@ def expect_unit_norm(name: str, tensor: Tensor, tolerance: float = 1e-3) -> None
     worst = (norms - 1).abs().max().item() if norms.numel() else 0.0
     if not worst <= tolerance:
         raise ValueError(
-            f"expected {name} of unit norm along the last dimension, got a norm off by {worst:.3g}; "
-            "normalise it first"
+            f"expected {name} of unit norm along the last dimension, "
+            f"got a norm off by {worst:.3g}; normalise it first"
         )
 
 

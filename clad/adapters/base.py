@@ -14,7 +14,7 @@ class Adapter(nn.Module, ABC):
     """Changes or fills features between tower and alignment. One file and one YAML each."""
 
     aligns: bool = False
-    """Whether a trained adapter of this kind brings an unaligned tower's features into text space."""
+    """Whether this adapter, once trained, brings an unaligned tower into text space."""
 
     @abstractmethod
     def attach(self, tower: Tower) -> None:
