@@ -1,0 +1,121 @@
+"""Tiny stand-ins for tests: a deterministic tower with both sides, and a batch with masks."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clad.towers.base import LayerHook, Tower
+from clad.types import Batch, ImageFeatures
+
+CONTEXT = 77
+VOCABULARY = 509
+PAD = 0
+
+
+class FakeTower(Tower):
+    """Two convolutions and two text layers; the same weights for the same seed.
+
+    32 x 32 pixels give layers of 4 x 4 and 2 x 2 tokens. Words are hashed to token ids.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] = (32, 32),
+        embed_dim: int = 16,
+        aligned: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_size, (0.5,) * 3, (0.5,) * 3, interpolation="bilinear")
+        self.embed_dim = embed_dim
+        self.token_dims = (8, 12)
+        self.summary_dim = 12
+        self.logit_scale = 10.0
+        self.is_aligned = aligned
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.convolutions = nn.ModuleList(
+                [nn.Conv2d(3, 8, kernel_size=8, stride=8), nn.Conv2d(8, 12, 2, stride=2)]
+            )
+            self.projections = nn.ModuleList([nn.Linear(c, embed_dim) for c in self.token_dims])
+            self.words = nn.Embedding(VOCABULARY, 12)
+            self.positions = nn.Parameter(0.1 * torch.randn(CONTEXT, 12))
+            self.text_layers = nn.ModuleList([nn.Linear(12, 12) for _ in range(2)])
+            self.text_projection = nn.Linear(12, embed_dim)
+        self.freeze()
+
+    def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
+        tokens, grids, states = [], [], pixels
+        for convolution in self.convolutions:
+            states = torch.tanh(convolution(states))
+            grids.append((states.shape[-2], states.shape[-1]))
+            tokens.append(states.flatten(2).transpose(1, 2))
+        summary = tokens[-1].mean(dim=1)
+        patches, pooled = None, None
+        if self.is_aligned:
+            patches = tuple(
+                functional.normalize(project(layer), dim=-1)
+                for project, layer in zip(self.projections, tokens, strict=True)
+            )
+            pooled = functional.normalize(self.projections[-1](summary), dim=-1)
+        return ImageFeatures(tuple(tokens), tuple(grids), summary, patches, pooled)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        rows = [
+            [1 + zlib.crc32(word.encode()) % (VOCABULARY - 1) for word in words]
+            for words in (re.findall(r"\w+|[^\w\s]", text.lower()) for text in texts)
+        ]
+        longest = max(len(row) for row in rows)
+        if longest > CONTEXT:
+            raise ValueError(f"expected texts of at most {CONTEXT} tokens, got {longest}; shorten")
+        padded = [row + [PAD] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, device=self.mean.device)
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        return self.words(ids)
+
+    def encode_embeddings(
+        self, embeddings: Tensor, ids: Tensor, layer_hook: LayerHook | None = None
+    ) -> Tensor:
+        mask = (ids != PAD).unsqueeze(-1).to(embeddings.dtype)
+        count = mask.sum(dim=1)
+        states = embeddings + self.positions[: ids.shape[1]]
+        for index, layer in enumerate(self.text_layers):
+            if layer_hook is not None:
+                states = layer_hook(index, states)
+            context = (states * mask).sum(dim=1, keepdim=True) / count.unsqueeze(1)
+            states = states + torch.tanh(layer(states + context))
+        return self.text_projection((states * mask).sum(dim=1) / count)
+
+
+def fake_batch(
+    categories: Sequence[str] = ("bottle", "bottle", "pcb1", "pcb1"),
+    labels: Sequence[int] = (0, 1, 0, 1),
+    has_mask: Sequence[bool] | None = None,
+    image_size: tuple[int, int] = (32, 32),
+    seed: int = 0,
+) -> Batch:
+    """Random images; anomalous ones with a mask carry a square in their upper left quarter."""
+    size = len(categories)
+    height, width = image_size
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (size, 3, height, width), generator=generator)
+    known = torch.tensor([True] * size if has_mask is None else list(has_mask))
+    masks = torch.zeros(size, height, width, dtype=torch.bool)
+    for row, label in enumerate(labels):
+        if label and known[row]:
+            masks[row, : height // 2, : width // 2] = True
+    return Batch(
+        images=images.to(torch.uint8),
+        labels=torch.tensor(list(labels)),
+        masks=masks,
+        has_mask=known,
+        categories=tuple(categories),
+        defect_types=tuple("crack" if label else "good" for label in labels),
+        paths=tuple(f"{row:03d}.png" for row in range(size)),
+    )
