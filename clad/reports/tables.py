@@ -1,0 +1,102 @@
+"""Evaluation -> a table for the terminal, Markdown or CSV; the mean over categories comes last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clad.metrics.evaluate import Evaluation
+
+UNDEFINED = "undefined"
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of numbers.
+
+    Args:
+        metrics: Names of the columns after the first, which holds category names.
+        rows: (name, values); values are fractions in the order of ``metrics``, NaN = undefined.
+    """
+
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+def metrics_table(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> Table:
+    """One row per category and, last, the mean.
+
+    Args:
+        evaluation: What to show.
+        metrics: Columns to show, in this order; None shows every metric that is defined somewhere.
+
+    Raises:
+        ValueError: If a metric is unknown.
+    """
+    if metrics is None:
+        metrics = [name for name, value in evaluation.mean.items() if not math.isnan(value)]
+    unknown = [name for name in metrics if name not in evaluation.mean]
+    if unknown:
+        raise ValueError(f"expected metrics among {sorted(evaluation.mean)}, got {unknown}")
+    named = [*evaluation.per_category.items(), (MEAN, evaluation.mean)]
+    rows = tuple((name, tuple(values[metric] for metric in metrics)) for name, values in named)
+    return Table(tuple(metrics), rows)
+
+
+def format_fraction(value: float, digits: int = 3) -> str:
+    """The number with fixed digits, or the word ``undefined``; 1.000 only if nothing is missing."""
+    if math.isnan(value):
+        return UNDEFINED
+    text = f"{value:.{digits}f}"
+    if value < 1 and float(text) >= 1:
+        # A reader takes 1.000 for a perfect score; show the last value below it instead.
+        return f"{1 - 10**-digits:.{digits}f}"
+    return text
+
+
+def to_text(table: Table) -> str:
+    """Aligned columns for a terminal, with a rule above the mean."""
+    header, *body = _cells(table)
+    widths = [max(_width(row[i]) for row in (header, *body)) for i in range(len(header))]
+    lines = [_align(row, widths) for row in (header, *body)]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table, numbers to the right, the mean in bold."""
+    header, *body = ([cell.replace("|", r"\|") for cell in row] for row in _cells(table))
+    body[-1] = [f"**{cell}**" for cell in body[-1]]
+    rule = ["---", *["---:"] * len(table.metrics)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
+
+
+def to_csv(table: Table) -> str:
+    """Comma-separated values with all digits; undefined is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["category", *table.metrics])
+    for name, values in table.rows:
+        writer.writerow([name, *("" if math.isnan(value) else repr(value) for value in values)])
+    return buffer.getvalue()
+
+
+def _cells(table: Table) -> list[list[str]]:
+    body = [[name, *(format_fraction(value) for value in values)] for name, values in table.rows]
+    return [["category", *table.metrics], *body]
+
+
+def _align(row: Sequence[str], widths: Sequence[int]) -> str:
+    name = row[0] + " " * (widths[0] - _width(row[0]))
+    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([name, *numbers])
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal needs: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
