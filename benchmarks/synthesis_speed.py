@@ -1,0 +1,50 @@
+"""Milliseconds per 256 x 256 image of every generator, on one core.
+
+Run with `python benchmarks/synthesis_speed.py`; images come with scikit-image.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import jsonargparse
+import numpy as np
+import yaml
+from skimage import data
+
+from clad.synthesis.base import Synthesizer
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "synthesis"
+REPEATS = 150
+
+
+def load(path: Path) -> Synthesizer:
+    """The generator that a YAML describes."""
+    parser = jsonargparse.ArgumentParser()
+    parser.add_argument("--synthesis", type=Synthesizer)
+    settings = yaml.safe_load(path.read_text())["data"]["synthesis"]
+    return parser.instantiate_classes(parser.parse_object({"synthesis": settings})).synthesis
+
+
+def main() -> None:
+    """Print median and 95th percentile per generator."""
+    cv2.setNumThreads(1)
+    names = ("astronaut", "coffee", "chelsea")
+    images = [cv2.resize(getattr(data, name)(), (256, 256)) for name in names]
+    print(f"{'generator':<20}{'median ms':>12}{'p95 ms':>10}{'mask share':>12}")
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        generator, rng = load(path), np.random.default_rng(0)
+        times, shares = [], []
+        for index in range(REPEATS):
+            start = time.perf_counter()
+            _, mask = generator(images[index % len(images)], rng)
+            times.append(1e3 * (time.perf_counter() - start))
+            shares.append(mask.mean())
+        median, high = np.percentile(times, (50, 95))
+        print(f"{path.stem:<20}{median:>12.2f}{high:>10.2f}{np.median(shares):>12.4f}")
+
+
+if __name__ == "__main__":
+    main()
