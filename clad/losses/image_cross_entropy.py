@@ -1,0 +1,43 @@
+"""Cross-entropy of the image's (normal, anomalous) logits."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from clad.checks import expect_shape
+from clad.losses.base import Loss
+from clad.losses.pixels import expect_alignment
+from clad.types import LossInputs
+
+
+def image_cross_entropy(image_logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean negative log-probability of the true label.
+
+    Args:
+        image_logits: (B, 2) float, (normal, anomalous).
+        labels: (B,) int64, 1 anomalous.
+
+    Returns:
+        Scalar float, >= 0.
+
+    Source: CoOp (Zhou et al., IJCV 2022, arXiv:2109.01134), equation 2; AnomalyCLIP (Zhou et al.,
+    ICLR 2024, arXiv:2310.18961), global term.
+    """
+    expect_shape("image_logits", image_logits, (len(labels), 2))
+    return functional.cross_entropy(image_logits, labels)
+
+
+class ImageCrossEntropy(Loss):
+    """Two-way cross-entropy of image against text.
+
+    Source: CoOp (arXiv:2109.01134) and AnomalyCLIP's global term (arXiv:2310.18961).
+
+    Args:
+        weight: Factor in the sum, >= 0.
+    """
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar over all images of the batch."""
+        alignment = expect_alignment(inputs, type(self).__name__)
+        return image_cross_entropy(alignment.image_logits, inputs.batch.labels)
