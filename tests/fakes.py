@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -119,3 +122,15 @@ def fake_batch(
         defect_types=tuple("crack" if label else "good" for label in labels),
         paths=tuple(f"{row:03d}.png" for row in range(size)),
     )
+
+
+def build_slot(path: Path, slot: str, kind: type) -> Any:
+    """What a YAML under ``configs/`` puts in ``model.SLOT``, built as the command line does."""
+    from jsonargparse import ArgumentParser
+
+    content = yaml.safe_load(path.read_text())
+    assert set(content) == {"model"}, f"{path.name} sets more than one slot"
+    assert set(content["model"]) == {slot}, f"{path.name} sets more than one slot"
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument(f"--{slot}", type=kind)
+    return getattr(parser.instantiate_classes(parser.parse_object(content["model"])), slot)
