@@ -1,0 +1,246 @@
+"""Any source as a LightningDataModule; the only file of this package that imports lightning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from clad.checks import expect_range
+from clad.data.augment import Augmentation
+from clad.data.base import DataSource
+from clad.data.cache import PixelCache
+from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
+from clad.data.fingerprint import fingerprint
+from clad.data.images import Size
+from clad.data.splits import check_disjoint
+from clad.synthesis.base import Synthesizer
+from clad.types import Sample, Splits
+
+_TRAIN_STREAM, _SYNTHETIC_VALIDATION_STREAM = 0, 1
+_MAX_WORKERS = 8
+_FEW_IMAGES = 200
+"""Below this, starting workers costs more than they save."""
+
+
+class AnomalyDataModule(LightningDataModule):
+    """Loaders over the splits of one source; each yields ``clad.types.Batch``.
+
+    Args:
+        source: The data set.
+        root: Its folder; may be left out for data that ships in a package.
+        categories: ``all`` or names of categories.
+        image_size: Side in pixels, or (height, width).
+        train_batch_size: Images per training batch.
+        test_batch_size: Images per batch of every other loader.
+        num_workers: Loader processes; None takes half the CPU cores (at most 8), or none at all
+            for fewer than 200 images.
+        cache_dir: Folder for resized images (0.19 MiB each at 256 x 256); None decodes every time.
+        synthesis: Generator of anomalies for training, or None.
+        synthesis_probability: Share of normal training images that it replaces, in [0, 1].
+        augmentation: Steps on training images before synthesis: horizontal_flip, vertical_flip,
+            rotate90, brightness.
+        seed: Decides splits, order, augmentation and synthesis; at least 0.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        root: Path | None = None,
+        categories: Literal["all"] | list[str] = "all",
+        image_size: int | tuple[int, int] = 256,
+        train_batch_size: int = 32,
+        test_batch_size: int = 32,
+        num_workers: int | None = None,
+        cache_dir: Path | None = None,
+        synthesis: Synthesizer | None = None,
+        synthesis_probability: float = 0.5,
+        augmentation: tuple[Augmentation, ...] = (),
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        expect_range("synthesis_probability", synthesis_probability, 0, 1)
+        for name, value in (("train", train_batch_size), ("test", test_batch_size)):
+            expect_range(f"{name}_batch_size", value, 1, float("inf"))
+        expect_range("seed", seed, 0, float("inf"))
+        self.source = source
+        self.root = None if root is None else Path(root)
+        self.categories = categories
+        self.image_size = _as_size(image_size)
+        self.train_batch_size = train_batch_size
+        self.test_batch_size = test_batch_size
+        self.num_workers = num_workers
+        self.cache = None if cache_dir is None else PixelCache(Path(cache_dir))
+        self.synthesis = synthesis
+        self.synthesis_probability = synthesis_probability
+        self.augmentation = tuple(augmentation)
+        self.seed = seed
+        self._splits: Splits | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """List the samples once, whatever the stage, and check that roles share nothing.
+
+        Raises:
+            FileNotFoundError: If the root or a file of the layout is missing.
+            ValueError: If the source finds no image, or two roles share a file or group.
+        """
+        del stage
+        if self._splits is not None:
+            return
+        splits = self.source.list_samples(self.root, self.categories, self.seed)
+        if not (splits.train or splits.validation or splits.test):
+            raise ValueError(
+                f"expected images in {self.root}, found none for {self.source.name} "
+                f"(categories: {self.categories}); check data.root and data.categories"
+            )
+        check_disjoint(splits)
+        self._splits = splits
+        for note in splits.notes:
+            rank_zero_info(note)
+
+    @property
+    def splits(self) -> Splits:
+        """Samples by role."""
+        self.setup()
+        assert self._splits is not None
+        return self._splits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Categories of any role, sorted."""
+        splits = self.splits
+        samples = (*splits.train, *splits.validation, *splits.test)
+        return tuple(sorted({sample.category for sample in samples}))
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Training images with augmentation and synthesis, in a new order each epoch.
+
+        Raises:
+            ValueError: If the source has no training images.
+        """
+        samples = self._expect_samples(self.splits.train, "training")
+        dataset = self._dataset(
+            samples, _TRAIN_STREAM, self.synthesis_probability, self.augmentation
+        )
+        sampler = EpochSampler(len(samples), self.seed, self._current_epoch)
+        return self._loader(dataset, self.train_batch_size, sampler, persistent=True)
+
+    def reference_dataloader(self) -> DataLoader[Item]:
+        """Normal training images as they are, in order: what a memory of the normal is built from.
+
+        Raises:
+            ValueError: If the source has no normal training images.
+        """
+        normal = [sample for sample in self.splits.train if sample.label == 0]
+        samples = self._expect_samples(normal, "normal training")
+        return self._loader(self._dataset(samples), self.test_batch_size)
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Validation images as they are, in order; may be empty."""
+        dataset = self._dataset(self.splits.validation)
+        return self._loader(dataset, self.test_batch_size, persistent=True)
+
+    def synthetic_validation_dataloader(self) -> DataLoader[Item]:
+        """Each normal validation image as it is, then one synthesised copy of each.
+
+        The copies are the same in every epoch and share no random number with training.
+
+        Raises:
+            ValueError: If there is no generator or no normal validation image.
+        """
+        if self.synthesis is None:
+            raise ValueError(
+                "expected data.synthesis for synthetic validation images, got none; "
+                "name a generator (configs/synthesis/)"
+            )
+        normal = [sample for sample in self.splits.validation if sample.label == 0]
+        samples = self._expect_samples(normal, "normal validation")
+        copies = self._dataset(samples, _SYNTHETIC_VALIDATION_STREAM, 1.0)
+        pairs: Dataset[Item] = ConcatDataset([self._dataset(samples), copies])
+        return self._loader(pairs, self.test_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Test images as they are, in order.
+
+        Raises:
+            ValueError: If the source has no test images.
+        """
+        samples = self._expect_samples(self.splits.test, "test")
+        return self._loader(self._dataset(samples), self.test_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Item]:
+        """The test images."""
+        return self.test_dataloader()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the run saw: see ``clad.data.fingerprint``."""
+        return fingerprint(self.source.name, self.root, self.splits)
+
+    def _expect_samples(self, samples: Sequence[Sample], what: str) -> Sequence[Sample]:
+        if not samples:
+            raise ValueError(
+                f"expected {what} images, got none from {self.source.name} at {self.root}; "
+                f"{' '.join(self.splits.notes) or 'check data.root and data.categories'}"
+            )
+        return samples
+
+    def _current_epoch(self) -> int | None:
+        return None if self.trainer is None else self.trainer.current_epoch
+
+    def _dataset(
+        self,
+        samples: Sequence[Sample],
+        stream: int = _TRAIN_STREAM,
+        synthesis_probability: float = 0.0,
+        augmentation: Sequence[Augmentation] = (),
+    ) -> SampleDataset:
+        return SampleDataset(
+            samples,
+            self.image_size,
+            cache=self.cache,
+            synthesis=self.synthesis,
+            synthesis_probability=synthesis_probability,
+            augmentation=augmentation,
+            seed=self.seed,
+            stream=stream,
+        )
+
+    def _loader(
+        self,
+        dataset: Dataset[Item],
+        batch_size: int,
+        sampler: EpochSampler | None = None,
+        persistent: bool = False,
+    ) -> DataLoader[Item]:
+        num_workers = self._choose_num_workers(len(dataset))  # type: ignore[arg-type]
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=persistent and num_workers > 0,
+        )
+
+    def _choose_num_workers(self, num_images: int) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        if num_images < _FEW_IMAGES:
+            return 0
+        return min(_MAX_WORKERS, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def _as_size(image_size: int | tuple[int, int]) -> Size:
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"expected image_size to be a side or (height, width) of at least 1, got {image_size}"
+        )
+    return size[0], size[1]

@@ -1,0 +1,204 @@
+"""Samples -> items -> Batch: decoding, cache, augmentation and synthesis, in any loader worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from clad.checks import expect_range
+from clad.data.augment import Augmentation, augment
+from clad.data.cache import PixelCache
+from clad.data.images import (
+    ImageArray,
+    MaskArray,
+    Size,
+    decode_image,
+    decode_mask,
+    expect_mask_fits,
+    resize_image,
+    resize_mask,
+)
+from clad.synthesis.base import Synthesizer
+from clad.types import Batch, Sample
+
+SYNTHETIC = "synthetic"
+"""``defect_type`` of images that a generator made."""
+
+Index = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image with its truth, before batching.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+        has_mask: Whether ``mask`` is known to be right.
+        label: 1 anomalous.
+        defect_type: ``good``, the owner's name, or ``synthetic``.
+        sample: Where the pixels come from.
+    """
+
+    image: ImageArray
+    mask: MaskArray
+    has_mask: bool
+    label: int
+    defect_type: str
+    sample: Sample
+
+
+class SampleDataset(Dataset[Item]):
+    """Items of a list of samples, the same in whatever process and order they are asked for.
+
+    All randomness of an item comes from (seed, stream, epoch, index). The epoch travels inside the
+    index (see ``EpochSampler``), because persistent workers hold a copy of this object that no
+    ``set_epoch`` of the main process would reach.
+
+    Args:
+        samples: What to load.
+        size: (height, width) of the items.
+        cache: Where resized pixels are kept, or None to decode every time.
+        synthesis: Generator of anomalies, or None.
+        synthesis_probability: Share of normal images that the generator replaces, in [0, 1].
+        augmentation: Steps applied before synthesis, in order.
+        seed: At least 0.
+        stream: Keeps data sets of one seed independent of each other.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        size: Size,
+        cache: PixelCache | None = None,
+        synthesis: Synthesizer | None = None,
+        synthesis_probability: float = 0.0,
+        augmentation: Sequence[Augmentation] = (),
+        seed: int = 0,
+        stream: int = 0,
+    ) -> None:
+        expect_range("synthesis_probability", synthesis_probability, 0, 1)
+        self.samples = tuple(samples)
+        self.size = size
+        self.cache = cache
+        self.synthesis = synthesis
+        self.synthesis_probability = synthesis_probability
+        self.augmentation = tuple(augmentation)
+        self.seed = seed
+        self.stream = stream
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Index) -> Item:
+        epoch, position = index if isinstance(index, tuple) else (0, index)
+        sample = self.samples[position]
+        image, mask = self._load(sample)
+        rng = np.random.default_rng((self.seed, self.stream, epoch, position))
+        is_replaced = rng.random() < self.synthesis_probability and sample.label == 0
+        if self.augmentation:
+            image, mask = augment(image, mask, self.augmentation, rng)
+        if self.synthesis is not None and is_replaced:
+            image, mask = synthesise(self.synthesis, image, rng)
+            return Item(image, mask, True, 1, SYNTHETIC, sample)
+        has_mask = sample.label == 0 or sample.mask_path is not None
+        return Item(image, mask, has_mask, sample.label, sample.defect_type, sample)
+
+    def _load(self, sample: Sample) -> tuple[ImageArray, MaskArray]:
+        size, path, mask_path = self.size, sample.image_path, sample.mask_path
+
+        def make_image() -> ImageArray:
+            return resize_image(decode_image(path), size)
+
+        def make_mask() -> ImageArray:
+            assert mask_path is not None
+            expect_mask_fits(path, mask_path)
+            return resize_mask(decode_mask(mask_path), size).astype(np.uint8)
+
+        def read(make: Callable[[], ImageArray], source: Sample, is_mask: bool) -> ImageArray:
+            file = source.mask_path if is_mask else source.image_path
+            if self.cache is None or file is None:
+                return make()
+            return self.cache.get(file, size if is_mask else (*size, 3), make)
+
+        image = read(make_image, sample, is_mask=False)
+        if mask_path is None or sample.label == 0:
+            return image, np.zeros(size, dtype=bool)
+        return image, read(make_mask, sample, is_mask=True).astype(bool)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(epoch, index) pairs of every index in an order drawn from (seed, epoch).
+
+    Args:
+        num_samples: Number of indices.
+        seed: At least 0.
+        current_epoch: Says which epoch starts now; None counts the passes.
+    """
+
+    def __init__(
+        self, num_samples: int, seed: int, current_epoch: Callable[[], int | None] | None = None
+    ) -> None:
+        self.num_samples = num_samples
+        self.seed = seed
+        self.current_epoch = current_epoch
+        self._num_passes = 0
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        known = self.current_epoch() if self.current_epoch is not None else None
+        epoch = self._num_passes if known is None else known
+        self._num_passes += 1
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+        return ((epoch, int(index)) for index in order)
+
+
+def synthesise(
+    generator: Synthesizer, image: ImageArray, rng: np.random.Generator
+) -> tuple[ImageArray, MaskArray]:
+    """Anomalous copy and its mask, held to the generator's contract.
+
+    Raises:
+        ValueError: If the result has another shape or type, or an empty mask.
+    """
+    image = image.view()
+    image.flags.writeable = False
+    anomalous, mask = generator(image, rng)
+    is_valid = (
+        anomalous.shape == image.shape
+        and anomalous.dtype == np.uint8
+        and mask.shape == image.shape[:2]
+        and mask.dtype == bool
+        and mask.any()
+    )
+    if not is_valid:
+        raise ValueError(
+            f"expected {type(generator).__name__} to give uint8 {image.shape} and a bool mask "
+            f"{image.shape[:2]} that is not empty, got {anomalous.dtype} {anomalous.shape} and "
+            f"{mask.dtype} {mask.shape} with {int(mask.sum())} pixels; correct the generator"
+        )
+    return anomalous, mask
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Batch of items, in order."""
+    return Batch(
+        images=_stack([item.image for item in items]).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.tensor([item.label for item in items], dtype=torch.int64),
+        masks=_stack([item.mask for item in items]),
+        has_mask=torch.tensor([item.has_mask for item in items], dtype=torch.bool),
+        categories=tuple(item.sample.category for item in items),
+        defect_types=tuple(item.defect_type for item in items),
+        paths=tuple(str(item.sample.image_path) for item in items),
+    )
+
+
+def _stack(arrays: Sequence[ImageArray] | Sequence[MaskArray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
