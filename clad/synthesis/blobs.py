@@ -11,18 +11,19 @@ from clad.synthesis.base import ImageArray, MaskArray
 from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.local import (
     LocalSynthesizer,
-    add_levels,
     expect_interval,
-    is_grey,
     log_uniform,
     pick_centre,
     random_sign,
 )
 from clad.synthesis.noise import FloatArray, blob_distance, cells_of_size, fractal_noise
+from clad.synthesis.pixels import add_levels, is_grey
 
 Kind = Literal["stain", "hole", "dent"]
 KINDS: tuple[Kind, ...] = ("stain", "hole", "dent")
 MIN_RADIUS_PX = 1.6
+REACH = 2.6
+"""Radii within which marks end nearly always: longest axis times what noise may add."""
 
 
 class Blobs(LocalSynthesizer):
@@ -71,16 +72,28 @@ class Blobs(LocalSynthesizer):
         contrast = log_uniform(rng, self.contrast)
         for _ in range(int(rng.integers(self.count[0], self.count[1] + 1))):
             radius = max(diameter * rng.uniform(0.4, 1.0) / 2, MIN_RADIUS_PX)
+            window, centre = _window_around(shape, pick_centre(shape, target, rng), radius)
             aspect = np.sqrt(log_uniform(rng, (0.4, 2.5)))
-            centre = pick_centre(shape, target, rng)
             radii = (radius * aspect, radius / aspect)
-            distance = blob_distance(shape, centre, radii, rng, rng.uniform(0.1, 0.9))
-            levels += DRAW[kind](distance, radius, contrast, rng)
-            region |= distance < 1
+            frame = levels[window].shape
+            distance = blob_distance(frame, centre, radii, rng, rng.uniform(0.1, 0.8))
+            levels[window] += DRAW[kind](distance, radius, contrast, rng)
+            region[window] |= distance < 1
         if kind == "stain" and not is_grey(image):
             tint = 1 + rng.normal(0, 0.35, 3).astype(np.float32)
             return add_levels(image, levels[..., None] * tint), region
         return add_levels(image, levels), region
+
+
+def _window_around(
+    shape: tuple[int, int], centre: tuple[int, int], radius: float
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The part of the frame that a mark can reach, and the centre as seen from there."""
+    reach = int(REACH * radius) + 3
+    top, left = max(centre[0] - reach, 0), max(centre[1] - reach, 0)
+    bottom, right = min(centre[0] + reach + 1, shape[0]), min(centre[1] + reach + 1, shape[1])
+    window = (slice(top, bottom), slice(left, right))
+    return window, (centre[0] - top, centre[1] - left)
 
 
 def edge_alpha(distance: FloatArray, softness: float) -> FloatArray:
@@ -98,7 +111,7 @@ def draw_stain(
         alpha = alpha * np.clip(distance + np.float32(rng.uniform(0.1, 0.5)), 0, 1)
     cells = cells_of_size(distance.shape, max(radius / 2, 3.0))
     mottle = 1 + fractal_noise(distance.shape, cells, rng) * np.float32(rng.uniform(0, 1.2))
-    return alpha * mottle * np.float32(contrast * random_sign(rng))
+    return np.asarray(alpha * mottle * (contrast * random_sign(rng)), np.float32)
 
 
 def draw_hole(
@@ -117,7 +130,7 @@ def draw_dent(
     slope_rows, slope_columns = np.gradient(depth)
     angle = rng.uniform(0, 2 * np.pi)
     shading = slope_rows * np.float32(np.sin(angle)) + slope_columns * np.float32(np.cos(angle))
-    return shading * np.float32(contrast * radius * 0.7)
+    return np.asarray(shading * (0.7 * contrast * radius), np.float32)
 
 
 DRAW = {"stain": draw_stain, "hole": draw_hole, "dent": draw_dent}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from clad.checks import expect_choice
@@ -13,11 +12,11 @@ from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.local import (
     LocalSynthesizer,
     expect_interval,
-    is_grey,
     log_uniform,
     pick_centre,
 )
 from clad.synthesis.noise import blob_distance
+from clad.synthesis.pixels import fill_polygon, is_grey, tone_curve, turn_matrix, warp
 
 Variant = Literal["patch", "scar", "any"]
 Outline = Literal["rectangle", "blob", "any"]
@@ -88,9 +87,8 @@ class CutPaste(LocalSynthesizer):
             return image
         gain = 1 + rng.uniform(-self.jitter, self.jitter)
         shift = 255 * rng.uniform(-self.jitter, self.jitter)
-        tint = np.zeros(3) if is_grey(image) else rng.normal(0, self.jitter * 64, 3)
-        curves = np.arange(256)[:, None] * gain + shift + tint
-        return cv2.LUT(image, np.clip(np.rint(curves), 0, 255).astype(np.uint8)[None])
+        tint = np.zeros(3) if is_grey(image) else rng.normal(0, self.jitter * 40, 3)
+        return tone_curve(image, np.arange(256)[:, None] * gain + shift + tint)
 
 
 def move(
@@ -100,23 +98,21 @@ def move(
 
     With angle 0 every pixel is an exact copy. Beyond the frame the image is mirrored.
     """
-    matrix = cv2.getRotationMatrix2D((float(source[1]), float(source[0])), angle, 1.0)
+    matrix = turn_matrix(source, angle)
     matrix[:, 2] += (centre[1] - source[1], centre[0] - source[0])
-    size = (image.shape[1], image.shape[0])
-    method = cv2.INTER_NEAREST if angle == 0 else cv2.INTER_LINEAR
-    return cv2.warpAffine(image, matrix, size, flags=method, borderMode=cv2.BORDER_REFLECT_101)
+    return warp(image, matrix, exact=angle == 0)
 
 
 def _other_place(
     shape: tuple[int, int], centre: tuple[int, int], reach: float, rng: np.random.Generator
 ) -> tuple[int, int]:
     """A centre at least ``reach`` from the edges where it can be, and not too near ``centre``."""
+    low = [min(int(reach) + 1, side // 2) for side in shape]
     place = centre
     for _ in range(4):
-        low = [min(int(reach) + 1, side // 2) for side in shape]
-        place = tuple(
-            int(rng.integers(first, max(side - first, first + 1)))
-            for first, side in zip(low, shape, strict=True)
+        place = (
+            int(rng.integers(low[0], max(shape[0] - low[0], low[0] + 1))),
+            int(rng.integers(low[1], max(shape[1] - low[1], low[1] + 1))),
         )
         if np.hypot(place[0] - centre[0], place[1] - centre[1]) > reach / 2:
             break
@@ -127,7 +123,7 @@ def _rectangle(
     shape: tuple[int, int], centre: tuple[int, int], sides: np.ndarray, angle: float
 ) -> MaskArray:
     """Rotated rectangle of (height, width) ``sides`` around ``centre``."""
-    box = cv2.boxPoints(((centre[1], centre[0]), (float(sides[1]), float(sides[0])), -angle))
-    region = np.zeros(shape, np.uint8)
-    cv2.fillPoly(region, [np.rint(box).astype(np.int32)], 1)
-    return region.astype(bool)
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * sides / 2
+    turned = corners @ np.array([[cosine, sine], [-sine, cosine]])
+    return fill_polygon(shape, turned + centre)

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import cv2
 import numpy as np
 
 from clad.checks import expect_choice
 from clad.synthesis.base import ImageArray, MaskArray, Synthesizer
 from clad.synthesis.foreground import ForegroundMode, find_object
 from clad.synthesis.noise import ellipse_distance
+from clad.synthesis.pixels import (
+    add_levels,
+    amplify,
+    appearance_change,
+    changed_pixels,
+    keep_inside,
+    mean_change,
+    soft_edge,
+)
 
 MIN_SIDE_PX = 32
 MAX_TRIES = 6
-VISIBLE_LEVELS = 3
-"""A pixel counts as changed if any channel moved by more grey levels than this."""
 MIN_MEAN_CHANGE = 5.0
 """Mean absolute change inside the mask, in grey levels, below which a proposal is drawn again."""
+MIN_COLOUR_CHANGE = 4.0
+MIN_GRAIN_CHANGE = 3.0
+"""Either local colour or grain must change by this many grey levels to be seen at all."""
 MIN_AREA_PX = 8
 MIN_SHARE_ON_OBJECT = 0.25
-RESCUE_LEVELS = 28
-"""Change that is forced where all proposals were invisible, e.g. on an image of one colour."""
-CLOSING = np.ones((5, 5), np.uint8)
+GAINS = (2.0, 4.0)
+"""Factors by which the last proposal's change is amplified if none could be seen."""
+RESCUE_LEVELS = 32
+"""Change that is forced where nothing else helped, e.g. on an image of one colour."""
 
 
 def expect_image(image: ImageArray) -> None:
@@ -62,12 +72,6 @@ def random_sign(rng: np.random.Generator) -> int:
     return 1 if rng.random() < 0.5 else -1
 
 
-def is_grey(image: ImageArray) -> bool:
-    """Whether the three channels are (nearly) equal; such images get grey anomalies."""
-    sample = image[::4, ::4].astype(np.int16)
-    return bool((sample.max(axis=2) - sample.min(axis=2)).mean() < 3)
-
-
 def pick_centre(
     shape: tuple[int, ...], target: MaskArray | None, rng: np.random.Generator
 ) -> tuple[int, int]:
@@ -80,41 +84,13 @@ def pick_centre(
     return row, column
 
 
-def add_levels(image: ImageArray, levels: np.ndarray) -> ImageArray:
-    """Image plus (H, W) or (H, W, 3) grey levels, rounded and clipped to [0, 255]."""
-    if levels.ndim == 2:
-        levels = cv2.merge([levels, levels, levels])
-    return cv2.add(image, levels, dtype=cv2.CV_8U)
-
-
-def blend(image: ImageArray, layer: ImageArray, alpha: np.ndarray) -> ImageArray:
-    """``image`` where alpha is 0, ``layer`` where it is 1; alpha is (H, W) float in [0, 1]."""
-    weights = cv2.merge([alpha, alpha, alpha]).astype(np.float32, copy=False)
-    gap = cv2.subtract(layer, image, dtype=cv2.CV_32F)
-    return cv2.add(image, cv2.multiply(gap, weights), dtype=cv2.CV_8U)
-
-
-def changed_pixels(before: ImageArray, after: ImageArray, region: MaskArray) -> MaskArray:
-    """Pixels of ``region`` that visibly changed, with holes of up to four pixels closed."""
-    top = (VISIBLE_LEVELS,) * 3
-    same = cv2.inRange(cv2.absdiff(before, after), (0, 0, 0), top)
-    changed = cv2.morphologyEx(cv2.bitwise_not(same), cv2.MORPH_CLOSE, CLOSING)
-    return changed.astype(bool) & region
-
-
-def mean_change(before: ImageArray, after: ImageArray, mask: MaskArray) -> float:
-    """Mean absolute change inside the mask over pixels and channels, in grey levels."""
-    if not mask.any():
-        return 0.0
-    return float(np.mean(cv2.mean(cv2.absdiff(before, after), mask.astype(np.uint8))[:3]))
-
-
 class LocalSynthesizer(Synthesizer):
     """A generator that changes a region and leaves all other pixels as they are.
 
     A variant only proposes a change. This class checks the image, finds the object, cuts the mask
     down to the pixels that changed, restores all others, draws again (at most six times) if the
-    change is too faint, too small or beside the object, and forces a visible one at last.
+    change is too faint, too small or beside the object, then amplifies the last one, and at last
+    lightens or darkens its region. An unchanged image is never returned.
 
     Args:
         foreground: ``auto`` places anomalies on the object if the background is plain; ``whole``
@@ -149,30 +125,33 @@ class LocalSynthesizer(Synthesizer):
         expect_image(image)
         image = np.ascontiguousarray(image)
         target = find_object(image) if self.foreground == "auto" else None
-        region = np.zeros(image.shape[:2], bool)
+        changed, region = image, np.zeros(image.shape[:2], bool)
         for _ in range(MAX_TRIES):
             changed, region = self.propose(image, target, rng)
             mask = changed_pixels(image, changed, region)
             if is_enough(image, changed, mask, target):
                 return keep_inside(image, changed, mask), mask
+        for gain in GAINS:
+            stronger = amplify(image, changed, gain)
+            mask = changed_pixels(image, stronger, region)
+            if is_enough(image, stronger, mask, target):
+                return keep_inside(image, stronger, mask), mask
         return rescue(image, region, target, rng)
 
 
 def is_enough(
     image: ImageArray, changed: ImageArray, mask: MaskArray, target: MaskArray | None
 ) -> bool:
-    """Whether the change is large and strong enough, and on the object."""
+    """Whether the change is large enough, can be seen, and lies on the object."""
     area = int(np.count_nonzero(mask))
     if area < MIN_AREA_PX:
         return False
     if target is not None and np.count_nonzero(mask & target) < MIN_SHARE_ON_OBJECT * area:
         return False
-    return mean_change(image, changed, mask) >= MIN_MEAN_CHANGE
-
-
-def keep_inside(image: ImageArray, changed: ImageArray, mask: MaskArray) -> ImageArray:
-    """``changed`` inside the mask and ``image`` outside, as a new array."""
-    return cv2.copyTo(changed, mask.astype(np.uint8), image.copy())
+    if mean_change(image, changed, mask) < MIN_MEAN_CHANGE:
+        return False
+    colour, grain = appearance_change(image, changed, mask)
+    return colour >= MIN_COLOUR_CHANGE or grain >= MIN_GRAIN_CHANGE
 
 
 def rescue(
@@ -185,7 +164,6 @@ def rescue(
         centre = pick_centre(image.shape, target, rng)
         region = ellipse_distance(image.shape[:2], centre, (radius, radius), 0.0) <= 1
     sign = 1 if image[region].mean() < 128 else -1
-    levels = np.where(region, np.float32(sign * RESCUE_LEVELS), np.float32(0))
-    changed = add_levels(image, levels)
+    changed = add_levels(image, sign * RESCUE_LEVELS * soft_edge(region))
     mask = changed_pixels(image, changed, region)
     return keep_inside(image, changed, mask), mask

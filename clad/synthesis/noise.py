@@ -104,9 +104,11 @@ def ellipse_distance(
     """
     rows = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(centre[0])
     columns = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(centre[1])
-    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    first = rows * (cosine / radii[0]) - columns * (sine / radii[0])
-    second = rows * (sine / radii[1]) + columns * (cosine / radii[1])
+    # NumPy float64 scalars would promote the whole field; Python floats do not.
+    cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+    first_radius, second_radius = float(radii[0]), float(radii[1])
+    first = rows * (cosine / first_radius) - columns * (sine / first_radius)
+    second = rows * (sine / second_radius) + columns * (cosine / second_radius)
     return np.sqrt(first * first + second * second)
 
 

@@ -11,12 +11,12 @@ from clad.synthesis.base import ImageArray, MaskArray
 from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.local import (
     LocalSynthesizer,
-    blend,
     expect_interval,
     log_uniform,
     pick_centre,
 )
 from clad.synthesis.noise import ellipse_distance, perlin_noise
+from clad.synthesis.pixels import blend
 from clad.synthesis.texture import random_texture
 
 TextureSource = Literal["image", "noise", "grating", "flat"]
@@ -63,7 +63,7 @@ class PerlinTexture(LocalSynthesizer):
         """Texture under a Perlin mask; see ``LocalSynthesizer``."""
         mask = perlin_mask(image.shape[:2], log_uniform(rng, self.area), target, rng)
         texture = random_texture(image, self.sources[int(rng.integers(len(self.sources)))], rng)
-        alpha = mask * np.float32(rng.uniform(*self.opacity))
+        alpha = mask.astype(np.float32) * np.float32(rng.uniform(*self.opacity))
         return blend(image, texture, alpha), mask
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from clad.synthesis.base import ImageArray, MaskArray
 from clad.synthesis.foreground import ForegroundMode
-from clad.synthesis.gradients import solve_poisson
+from clad.synthesis.gradients import FloatArray, solve_poisson
 from clad.synthesis.local import LocalSynthesizer, expect_interval, log_uniform, pick_centre
 from clad.synthesis.noise import blob_distance
+from clad.synthesis.pixels import flip, resize
 
 MIN_SIDE_PX = 6
 
@@ -74,12 +74,12 @@ class PoissonBlend(LocalSynthesizer):
 
 
 def poisson_paste(
-    target: np.ndarray, source: np.ndarray, outline: MaskArray, mixed: bool
-) -> np.ndarray:
+    target: ImageArray, source: ImageArray, outline: MaskArray, mixed: bool
+) -> FloatArray:
     """``target`` with the gradients of ``source`` inside the outline; its border stays.
 
     Args:
-        target: (h, w, 3) values in grey levels, h and w >= 3.
+        target: (h, w, 3) uint8, h and w >= 3.
         source: (h, w, 3), likewise.
         outline: (h, w) bool; outside it the target's own gradients are kept.
         mixed: Whether to take the stronger gradient of both inside the outline.
@@ -87,16 +87,16 @@ def poisson_paste(
     Returns:
         (h, w, 3) float32, not clipped.
     """
-    target, source = target.astype(np.float32), source.astype(np.float32)
+    border = target.astype(np.float32)
     fields = []
     for axis in (1, 0):
-        own, foreign = np.diff(target, axis=axis), np.diff(source, axis=axis)
+        own, foreign = np.diff(border, axis=axis), np.diff(source.astype(np.float32), axis=axis)
         inside = outline[:, 1:] & outline[:, :-1] if axis == 1 else outline[1:] & outline[:-1]
         use = inside[..., None]
         if mixed:
             use = use & (np.abs(foreign) > np.abs(own))
         fields.append(np.where(use, foreign, own))
-    return solve_poisson(target, fields[0], fields[1])
+    return solve_poisson(border, fields[0], fields[1])
 
 
 def _corner_near(
@@ -122,5 +122,5 @@ def _resized_part(
     left = int(rng.integers(image.shape[1] - cut[1] + 1))
     part = image[top : top + cut[0], left : left + cut[1]]
     if rng.random() < 0.5:
-        part = cv2.flip(part, int(rng.integers(-1, 2)))
-    return cv2.resize(part, (sides[1], sides[0]), interpolation=cv2.INTER_LINEAR)
+        part = flip(part, rng)
+    return resize(part, (sides[0], sides[1]))

@@ -13,12 +13,12 @@ from clad.synthesis.base import ImageArray, MaskArray
 from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.local import (
     LocalSynthesizer,
-    add_levels,
     expect_interval,
     log_uniform,
     pick_centre,
     random_sign,
 )
+from clad.synthesis.pixels import add_levels
 
 Kind = Literal["scratch", "crack", "any"]
 SUBPIXEL_BITS = 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from clad.checks import expect_choice
@@ -12,14 +11,13 @@ from clad.synthesis.base import ImageArray, MaskArray
 from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.local import (
     LocalSynthesizer,
-    add_levels,
-    blend,
     expect_interval,
     log_uniform,
     pick_centre,
     random_sign,
 )
 from clad.synthesis.noise import FloatArray, blob_distance, fractal_noise
+from clad.synthesis.pixels import add_levels, blend, mean_inside, smooth, tone_curve
 
 Kind = Literal["uneven", "contrast", "streaks", "blur"]
 KINDS: tuple[Kind, ...] = ("uneven", "contrast", "streaks", "blur")
@@ -69,14 +67,13 @@ class Shading(LocalSynthesizer):
         elif kind == "streaks":
             changed = add_levels(image, alpha * streaks(shape, rng) * np.float32(1.5 * strength))
         elif kind == "contrast":
-            middle = cv2.mean(image, (alpha > 0).astype(np.uint8))[:3]
+            middle = mean_inside(image, alpha > 0)
             gain = rng.uniform(0.2, 0.7) if rng.random() < 0.6 else rng.uniform(1.4, 2.2)
-            curves = (np.arange(256)[:, None] - np.array(middle)) * gain + middle
-            layer = cv2.LUT(image, np.clip(np.rint(curves), 0, 255).astype(np.uint8)[None])
+            layer = tone_curve(image, (np.arange(256)[:, None] - middle) * gain + middle)
             changed = blend(image, layer, alpha)
         else:
             width = 2 * int(min(shape) * rng.uniform(0.01, 0.03)) + 3
-            layer = cv2.blur(cv2.blur(image, (width, width)), (width, width))
+            layer = smooth(image, width, passes=2)
             changed = blend(image, layer, alpha)
         return changed, alpha > 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from clad.checks import expect_choice
@@ -13,6 +12,7 @@ from clad.synthesis.foreground import ForegroundMode
 from clad.synthesis.gradients import solve_poisson
 from clad.synthesis.local import LocalSynthesizer, expect_interval, log_uniform, pick_centre
 from clad.synthesis.noise import blob_distance, ellipse_distance
+from clad.synthesis.pixels import sample_at, warp
 
 Kind = Literal["shift", "turn", "mirror", "swap", "remove", "bend"]
 KINDS: tuple[Kind, ...] = ("shift", "turn", "mirror", "swap", "remove", "bend")
@@ -88,8 +88,7 @@ def _moved(
         angle, step = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.3, 1.5)
         shift = shift + step * np.array([np.cos(angle), np.sin(angle)])
     matrix = np.concatenate([linear, shift[:, None]], axis=1)
-    size = (image.shape[1], image.shape[0])
-    return cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+    return warp(image, matrix)
 
 
 def swap(
@@ -149,7 +148,4 @@ def bend(
     columns = np.arange(image.shape[1], dtype=np.float32)[None, :]
     from_rows = rows - fall * np.float32(push * np.sin(angle))
     from_columns = columns - fall * np.float32(push * np.cos(angle))
-    changed = cv2.remap(
-        image, from_columns, from_rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return changed, distance < 1
+    return sample_at(image, from_rows, from_columns), distance < 1

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from clad.synthesis.base import ImageArray
-from clad.synthesis.local import is_grey
-from clad.synthesis.noise import cells_of_size, fractal_noise
+from clad.synthesis.noise import FloatArray, cells_of_size, fractal_noise
+from clad.synthesis.pixels import (
+    flip,
+    is_grey,
+    tone_curve,
+    turn_matrix,
+    warp,
+    without_colour,
+)
 
 LEVELS = np.arange(256, dtype=np.float32)
 CHANGES_PER_TEXTURE = 3
@@ -29,7 +35,7 @@ def random_texture(image: ImageArray, source: str, rng: np.random.Generator) -> 
         field = _noise_field(image, rng) if source == "noise" else _grating_field(image, rng)
         texture = _two_colours(image, field, rng)
     if is_grey(image):
-        texture = cv2.cvtColor(cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        texture = without_colour(texture)
     return texture
 
 
@@ -38,11 +44,6 @@ def changed_image(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     for index in rng.permutation(len(CHANGES))[:CHANGES_PER_TEXTURE]:
         image = CHANGES[index](image, rng)
     return image
-
-
-def tone_curve(image: ImageArray, curve: np.ndarray) -> ImageArray:
-    """Image with each grey level replaced through a table of 256 values."""
-    return cv2.LUT(image, np.clip(np.rint(curve), 0, 255).astype(np.uint8))
 
 
 def _posterise(image: ImageArray, rng: np.random.Generator) -> ImageArray:
@@ -55,7 +56,7 @@ def _solarise(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def _shift_tone(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    return cv2.add(image, rng.uniform(-70, 70, 4), dtype=cv2.CV_8U)
+    return tone_curve(image, LEVELS[:, None] + rng.uniform(-70, 70, 3))
 
 
 def _stretch(image: ImageArray, rng: np.random.Generator) -> ImageArray:
@@ -64,14 +65,12 @@ def _stretch(image: ImageArray, rng: np.random.Generator) -> ImageArray:
 
 
 def _swap_channels(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    return cv2.merge([image[..., channel] for channel in rng.permutation(3)])
+    return np.ascontiguousarray(image[..., rng.permutation(3)])
 
 
 def _rotate(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    height, width = image.shape[:2]
-    zoom = rng.uniform(0.7, 1.8)
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-180, 180), zoom)
-    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    centre = (image.shape[0] / 2, image.shape[1] / 2)
+    return warp(image, turn_matrix(centre, rng.uniform(-180, 180), rng.uniform(0.7, 1.8)))
 
 
 def _roll(image: ImageArray, rng: np.random.Generator) -> ImageArray:
@@ -92,11 +91,7 @@ def _jigsaw(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     return shuffled
 
 
-def _flip(image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    return cv2.flip(image, int(rng.integers(-1, 2)))
-
-
-def _noise_field(image: ImageArray, rng: np.random.Generator) -> np.ndarray:
+def _noise_field(image: ImageArray, rng: np.random.Generator) -> FloatArray:
     """Stretched fractal noise in about [0, 1]."""
     shape = image.shape[:2]
     rows, columns = cells_of_size(shape, min(shape) / rng.uniform(4, 40))
@@ -106,7 +101,7 @@ def _noise_field(image: ImageArray, rng: np.random.Generator) -> np.ndarray:
     return fractal_noise(shape, cells, rng, octaves=3, persistence=0.7) + np.float32(0.5)
 
 
-def _grating_field(image: ImageArray, rng: np.random.Generator) -> np.ndarray:
+def _grating_field(image: ImageArray, rng: np.random.Generator) -> FloatArray:
     """A wave of random direction and sharpness in [0, 1]."""
     height, width = image.shape[:2]
     angle, period = rng.uniform(0, np.pi), min(height, width) / rng.uniform(4, 32)
@@ -116,15 +111,15 @@ def _grating_field(image: ImageArray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(wave * np.float32(rng.uniform(0.5, 3.0)) + np.float32(0.5), 0, 1)
 
 
-def _two_colours(image: ImageArray, field: np.ndarray, rng: np.random.Generator) -> ImageArray:
+def _two_colours(image: ImageArray, field: FloatArray, rng: np.random.Generator) -> ImageArray:
     """A field in [0, 1] as a ramp between two colours, one of them often taken from the image."""
     first = rng.uniform(0, 255, 3)
     if rng.random() < 0.5:
         first = image[int(rng.integers(image.shape[0])), int(rng.integers(image.shape[1]))]
     second = rng.uniform(0, 255, 3)
-    ramp = np.linspace(np.asarray(first, np.float64), second, 256).astype(np.uint8)[None]
+    ramp = np.linspace(np.asarray(first, np.float64), second, 256)
     index = np.clip(field * 255, 0, 255).astype(np.uint8)
-    return cv2.LUT(cv2.merge([index, index, index]), ramp)
+    return tone_curve(np.repeat(index[..., None], 3, axis=2), ramp)
 
 
 CHANGES = (
@@ -136,5 +131,5 @@ CHANGES = (
     _rotate,
     _roll,
     _jigsaw,
-    _flip,
+    flip,
 )
