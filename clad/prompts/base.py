@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
 import torch
@@ -109,7 +110,7 @@ class PrototypeCache:
             with (
                 torch.inference_mode(False),
                 torch.no_grad(),
-                torch.autocast(device.type, enabled=False),
+                _without_autocast(device),
             ):
                 self._kept[names] = strategy(class_names, tower)
         return self._kept[names]
@@ -118,6 +119,12 @@ class PrototypeCache:
         """Forget everything; call it after frozen weights were replaced."""
         self._kept.clear()
         self._made_by = None
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def _learns(*modules: nn.Module) -> bool:

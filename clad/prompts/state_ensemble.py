@@ -99,7 +99,7 @@ def load_ensemble(name: str) -> Ensemble:
         shipped = {file.stem: file for file in ENSEMBLES_FOLDER.glob("*.yaml")}
         expect_choice("ensemble (a shipped name or the path of a .yaml file)", name, shipped)
         path = shipped[name]
-    content = read_yaml_mapping(path, "ensemble file")
+    content = read_yaml_mapping(path, "prompt ensemble")
     missing = sorted({"normal", "anomalous", "templates"} - set(content))
     unknown = sorted(str(key) for key in set(content) - ENSEMBLE_KEYS)
     if missing or unknown:
