@@ -136,16 +136,18 @@ def load_weights(model: open_clip.CLIP, architecture: Architecture, source: Weig
     """
     path = source.path if source.path is not None else _download(architecture, source)
     state = read_weights(path)
-    if any(state.pop(key, None) is not None for key in OPENAI_EXTRAS):
+    if not state.keys().isdisjoint(OPENAI_EXTRAS):
         check_activation(architecture, source.name, quick_gelu=True)
+        state = {name: tensor for name, tensor in state.items() if name not in OPENAI_EXTRAS}
     fit = f"weights of {architecture.name} in {path}"
     hint = "check that model_name is the architecture the weights were made for"
     try:
         state = _adapt_state(model, state)
         missing, unexpected = model.load_state_dict(state, strict=False)
     except (RuntimeError, AssertionError, KeyError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"expected {fit}, got {lines[-1].strip()}; {hint}") from error
+        # load_state_dict puts a heading above the first mismatch.
+        what = (str(error).splitlines()[:2] or [type(error).__name__])[-1].strip()
+        raise ValueError(f"expected {fit}, got {what}; {hint}") from error
     for what, names in (("without", missing), ("with the unknown", unexpected)):
         if names:
             raise ValueError(
