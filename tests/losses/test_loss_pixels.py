@@ -78,16 +78,23 @@ def test_image_resolution_enlarges_logits_bilinearly() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.name}-{loss.resolution}")
 def test_images_without_a_mask_are_left_out(loss) -> None:
-    batch = fake_batch(has_mask=(True, True, True, False))
+    batch = fake_batch(has_mask=(True, False, True, True))
     inputs = inputs_for(batch)
     value = loss(inputs)
     value.backward()
     assert inputs.alignment is not None
     for logits in inputs.alignment.patch_logits:
-        assert logits.grad[3].abs().sum() == 0
-        assert (logits.grad[:3].flatten(1).abs().sum(dim=1) > 0).all()
-    turned = replace(batch, masks=torch.cat([batch.masks[:3], ~batch.masks[3:]]))
-    torch.testing.assert_close(loss(inputs_for(turned)), value)
+        assert (logits.grad.flatten(1).abs().sum(dim=1) > 0).tolist() == [True, False, True, True]
+    turned = batch.masks.clone()
+    turned[1] = ~turned[1]
+    torch.testing.assert_close(loss(inputs_for(replace(batch, masks=turned))), value)
+    known = fake_batch()
+    rows = torch.tensor([0, 2, 3])
+    layers = logits_and_targets(inputs, "grid", "test")
+    whole = logits_and_targets(inputs_for(known), "grid", "test")
+    for (logits, targets), (all_logits, all_targets) in zip(layers, whole, strict=True):
+        torch.testing.assert_close(logits, all_logits[rows])
+        torch.testing.assert_close(targets, all_targets[rows])
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.name}-{loss.resolution}")
