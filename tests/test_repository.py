@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import check_docs
 import pytest
 import yaml
 from check_size import too_large
@@ -160,52 +159,6 @@ def test_class_paths_of_configurations_import() -> None:
 
 
 # Texts
-
-
-def test_documentation_points_at_what_is_there() -> None:
-    verbs = check_docs.known_verbs()
-    assert {"fit", "test", "demo"} <= verbs
-    found = [e for p in check_docs.pages(ROOT) for e in check_docs.page_errors(p, ROOT, verbs)]
-    found += [e for config in CONFIGS for e in check_docs.header_errors(config, ROOT, verbs)]
-    assert not found, "\n".join(found)
-
-
-def test_wrong_documentation_is_caught(tmp_path: Path) -> None:
-    (tmp_path / "Makefile").write_text("demo: environment\n")
-    (tmp_path / "there.md").write_text("# A Title, here\n")
-    page = tmp_path / "page.md"
-    page.write_text(
-        "[a](there.md#a-title-here) [b](gone.md) [c](there.md#no-title) [d](https://x.invalid)\n"
-        "`configs/gone.yaml` `configs/my_part.yaml` `clad/*.py` and ![p](gone.png)\n"
-        "```bash\n"
-        "$ make demo && make nothing\n"
-        "A=1 clad fit --config configs/none.yaml \\\n  --data.root DIR\n"
-        "clad --help; clad fly\n"
-        "```\n"
-        "```python\nclad fly = 1\n```\n"
-    )
-    found = check_docs.page_errors(page, tmp_path, {"fit"})
-    expected = (
-        "gone.md",
-        "#no-title",
-        "gone.png",
-        "make nothing",
-        "none.yaml",
-        "clad fly",
-        "gone.y",
-    )
-    assert len(found) == len(expected), "\n".join(found)
-    for sentence, part in zip(found, expected, strict=True):
-        assert part in sentence
-
-
-def test_wrong_commands_in_configurations_are_caught(tmp_path: Path) -> None:
-    config = tmp_path / "recipe.yaml"
-    config.write_text(
-        "# Command: clad fit --config configs/gone.yaml\n# clad is a word here\na: 1\n"
-    )
-    (sentence,) = check_docs.header_errors(config, tmp_path, {"fit"})
-    assert "configs/gone.yaml" in sentence
 
 
 def test_no_path_of_one_machine() -> None:

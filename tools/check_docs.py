@@ -18,7 +18,7 @@ SHELL_FENCES = {"", "bash", "sh", "shell", "console"}
 EXTERNAL = ("http://", "https://", "mailto:")
 
 # Names that pages make up for examples: my_loss.yaml, DIR, runs/demo, *.yaml, {name}.yaml
-MADE_UP = re.compile(r"(^|/)my_|[A-Z<>{}*$]|^runs/|^/")
+MADE_UP = re.compile(r"(^|/)(test_)?my_|[A-Z<>{}*$]|^runs/|^/")
 REPOSITORY_FILE = re.compile(r"(?:clad|configs|tests|docs|benchmarks|tools|data)/[\w./-]+\.\w+")
 
 
