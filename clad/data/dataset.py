@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -111,25 +112,16 @@ class SampleDataset(Dataset[Item]):
 
     def _load(self, sample: Sample) -> tuple[ImageArray, MaskArray]:
         size, path, mask_path = self.size, sample.image_path, sample.mask_path
-
-        def make_image() -> ImageArray:
-            return resize_image(decode_image(path), size)
-
-        def make_mask() -> ImageArray:
-            assert mask_path is not None
-            expect_mask_fits(path, mask_path)
-            return resize_mask(decode_mask(mask_path), size).astype(np.uint8)
-
-        def read(make: Callable[[], ImageArray], source: Sample, is_mask: bool) -> ImageArray:
-            file = source.mask_path if is_mask else source.image_path
-            if self.cache is None or file is None:
-                return make()
-            return self.cache.get(file, size if is_mask else (*size, 3), make)
-
-        image = read(make_image, sample, is_mask=False)
-        if mask_path is None or sample.label == 0:
+        image = self._read(path, (*size, 3), lambda: resize_image(decode_image(path), size))
+        if mask_path is None:
             return image, np.zeros(size, dtype=bool)
-        return image, read(make_mask, sample, is_mask=True).astype(bool)
+        mask = self._read(mask_path, size, lambda: _fitting_mask(path, mask_path, size))
+        return image, mask.astype(bool)
+
+    def _read(
+        self, path: Path, shape: tuple[int, ...], make: Callable[[], ImageArray]
+    ) -> ImageArray:
+        return make() if self.cache is None else self.cache.get(path, shape, make)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -198,6 +190,12 @@ def collate(items: Sequence[Item]) -> Batch:
         defect_types=tuple(item.defect_type for item in items),
         paths=tuple(str(item.sample.image_path) for item in items),
     )
+
+
+def _fitting_mask(image_path: Path, mask_path: Path, size: Size) -> ImageArray:
+    """(H, W) uint8 mask of 0 and 1, refused if it was drawn at another size than its image."""
+    expect_mask_fits(image_path, mask_path)
+    return resize_mask(decode_mask(mask_path), size).astype(np.uint8)
 
 
 def _stack(arrays: Sequence[ImageArray] | Sequence[MaskArray]) -> Tensor:

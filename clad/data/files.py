@@ -39,6 +39,14 @@ def list_images(folder: Path, nested: bool = False) -> list[Path]:
     return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
 
 
+def has_images(folder: Path) -> bool:
+    """Whether ``list_images(folder, nested=True)`` would find any; stops at the first."""
+    entries = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    return any(is_image(p) and p.is_file() for p in entries) or any(
+        has_images(p) for p in entries if p.is_dir()
+    )
+
+
 def count_other_files(folder: Path) -> int:
     """Number of visible files below ``folder`` that are not images."""
     own = sum(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clad.data.files import list_folders, list_images, mask_key, shown
+from clad.data.files import has_images, list_folders, list_images, mask_key, shown
 from clad.types import Sample
 
 NORMAL_NAMES = frozenset({"good", "normal", "ok", "nominal", "healthy", "defect_free", "no_defect"})
@@ -72,7 +72,7 @@ def find_categories(root: Path) -> dict[str, Path]:
     Raises:
         ValueError: If there is no image, or the layout is ambiguous.
     """
-    if not list_images(root, nested=True):
+    if not has_images(root):
         raise ValueError(f"expected images in {root}, found none; check data.root")
     if list_images(root) or _names_its_folders(root):
         return {root.resolve().name: root}
@@ -226,7 +226,7 @@ def _names_its_folders(folder: Path) -> bool:
 
 
 def _folders_with_images(folder: Path) -> list[Path]:
-    return [inner for inner in list_folders(folder) if list_images(inner, nested=True)]
+    return [inner for inner in list_folders(folder) if has_images(inner)]
 
 
 def _plain(folder: Path) -> str:

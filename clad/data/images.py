@@ -5,7 +5,7 @@ stretch of one image's own minimum and maximum, so grey values stay comparable b
 
 * 8 bits and less, palettes, 1-bit: as stored. 16 bits: divided by 257.
 * 32-bit integers: as 16-bit values if none exceeds 65535 (sensors often pad 16 bits to 32), else
-  by the full range of the type.
+  by the full range of the type; negative values are refused.
 * Float: [0, 1] times 255; [0, 255] as stored; [0, 65535] divided by 257; negative values, larger
   ones, NaN and infinity are refused.
 * Alpha (also LA and transparent palettes): composited over black, so that colours hidden under
@@ -29,6 +29,7 @@ Size = tuple[int, int]
 DECODE_RULE_VERSION = 1
 """Part of every cache key; raise it when a rule of this file changes."""
 
+_UNSIGNED_KEY = "is_unsigned"
 _UNSIGNED_SAMPLES = 1
 _TIFF_SAMPLE_FORMAT = 339
 _JPEG_MASK_THRESHOLD = 128
@@ -126,7 +127,7 @@ def _open(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(image)
     except Exception as error:
         raise _unreadable(path, error) from error
-    upright.info["clad_unsigned"] = unsigned
+    upright.info[_UNSIGNED_KEY] = unsigned
     return upright
 
 
@@ -151,7 +152,8 @@ def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
     if image.mode.startswith("I;16"):
         return _grey_to_rgb(np.asarray(image).astype(np.float64) / 257)
     if image.mode == "I":
-        return _grey_to_rgb(_scale_integers(np.asarray(image), bool(image.info["clad_unsigned"])))
+        is_unsigned = bool(image.info[_UNSIGNED_KEY])
+        return _grey_to_rgb(_scale_integers(np.asarray(image), is_unsigned, path))
     if image.mode == "F":
         return _grey_to_rgb(_scale_floats(np.asarray(image, dtype=np.float64), path))
     has_alpha = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
@@ -167,13 +169,17 @@ def _grey_to_rgb(values: NDArray[np.float64]) -> ImageArray:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _scale_integers(values: NDArray[np.int32], unsigned: bool) -> NDArray[np.float64]:
-    """0 to 255 from 32-bit integers; negative values of signed files count as 0."""
-    wide = values.view(np.uint32) if unsigned else np.maximum(values, 0)
+def _scale_integers(
+    values: NDArray[np.int32], is_unsigned: bool, path: Path
+) -> NDArray[np.float64]:
+    wide = values.view(np.uint32) if is_unsigned else values
+    if wide.min(initial=0) < 0:
+        raise ValueError(
+            f"expected integer pixels of at least 0, got {wide.min()} in {path}; shift the values"
+        )
     if wide.max(initial=0) <= _FULL_16_BIT:
         return wide.astype(np.float64) / 257
-    full = np.iinfo(np.uint32).max if unsigned else np.iinfo(np.int32).max
-    return wide.astype(np.float64) * (255 / full)
+    return wide.astype(np.float64) * (255 / np.iinfo(wide.dtype).max)
 
 
 def _scale_floats(values: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
@@ -198,6 +204,6 @@ def _expect_bytes(path: Path) -> None:
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
     return ValueError(
-        f"expected an image, got a corrupt or truncated file at {path} ({reason}); "
-        "copy it again or remove it"
+        f"expected an image, got a file that is corrupt, truncated or of an unsupported kind at "
+        f"{path} ({reason}); copy it again, convert it to PNG, or remove it"
     )

@@ -43,8 +43,8 @@ def carve_validation(
 ) -> tuple[Samples, Samples]:
     """(train, validation): normal samples held out, at least one of each category left in train.
 
-    Anomalous samples stay in train: a threshold or stopping rule on validation must not depend on
-    whether a source has labelled defects.
+    Anomalous samples stay in train, unless they share a group with a held-out normal one: a group
+    moves as a whole.
 
     Args:
         samples: Training samples.
@@ -57,11 +57,9 @@ def carve_validation(
     """
     expect_range("validation_fraction", fraction, 0, 0.9)
     normal = [s for s in samples if s.label == 0]
-    held_out = set(partition(normal, (1 - fraction, fraction), seed)[1])
-    groups = {s.group for s in held_out if s.group is not None}
-    held_out |= {s for s in normal if s.group in groups}
-    train = tuple(s for s in samples if s not in held_out and s.group not in groups)
-    return train, tuple(s for s in samples if s in held_out)
+    held_out = {_unit(s) for s in partition(normal, (1 - fraction, fraction), seed)[1]}
+    train = tuple(s for s in samples if _unit(s) not in held_out)
+    return train, tuple(s for s in samples if _unit(s) in held_out)
 
 
 def take(

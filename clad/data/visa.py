@@ -77,10 +77,8 @@ class VisA(DataSource):
                 save(normal_texture(rng, kind), root / image)
                 rows.append((category, "train" if i < 8 else "test", "normal", image, ""))
             for i in range(3):
-                image, mask = (
-                    f"{data}/Images/Anomaly/{i:03d}.JPG",
-                    f"{data}/Masks/Anomaly/{i:03d}.png",
-                )
+                image = f"{data}/Images/Anomaly/{i:03d}.JPG"
+                mask = f"{data}/Masks/Anomaly/{i:03d}.png"
                 pixels, truth = defective_texture(rng, kind)
                 save(pixels, root / image)
                 save(truth, root / mask)
