@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from clad.types import LossInputs, TextPrototypes
 
-SAME_TEXT_COSINE = 1 - 1e-5
+SAME_TEXT_DISTANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Pairs:
     """Images and texts of one space, and how they relate.
 
     Args:
-        image: (B, D) float, unit norm.
-        text: (N, D) float, unit norm.
+        image: (B, D) float32 or float64, unit norm.
+        text: (N, D) of the same type, unit norm.
         positive: (B, N) bool, True where the text describes the image; one or more per row.
         negative: (B, N) bool, True where image and text must be told apart. Elsewhere a pair says
             nothing: another text of the same class and state, or the same words.
@@ -51,6 +50,8 @@ def text_pairs(inputs: LossInputs) -> Pairs:
             "strategy and an adapter that aligns the tower, or leave the loss out"
         )
     text, owners, labels, kinds = _texts(prototypes)
+    precision = torch.promote_types(pooled.dtype, torch.float32)
+    pooled, text = pooled.to(precision), text.to(precision)
     batch = inputs.batch
     device = pooled.device
     same_class = _equal(batch.categories, owners, device)
@@ -65,10 +66,10 @@ def text_pairs(inputs: LossInputs) -> Pairs:
         positive = _narrow(same_state, _equal(batch.defect_types, kinds, device))
     _expect_described(positive, inputs)
     with torch.no_grad():
-        unit = functional.normalize(text.float(), dim=-1)
-        same_text = (unit @ unit.T >= SAME_TEXT_COSINE).float()
-        repeated = positive.float() @ same_text > 0
-    return Pairs(pooled, text.to(pooled.dtype), positive, ~same_state & ~repeated)
+        # Not by matrix product: in half precision its rounding would merge similar texts.
+        apart = torch.cdist(text, text, compute_mode="donot_use_mm_for_euclid_dist")
+        repeated = positive.float() @ (apart <= SAME_TEXT_DISTANCE).float() > 0
+    return Pairs(pooled, text, positive, ~same_state & ~repeated)
 
 
 def _texts(

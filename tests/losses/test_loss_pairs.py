@@ -131,3 +131,22 @@ def test_undescribed_category_is_refused() -> None:
     prototypes = SinglePair()(("bottle",), tower)
     with pytest.raises(ValueError, match=r"got none of \[\('pcb1', 0\), \('pcb1', 1\)\]; pass"):
         text_pairs(inputs_for(fake_batch(), prototypes, tower))
+
+
+def test_half_precision_does_not_merge_similar_texts() -> None:
+    """Two sentences at cosine 0.9995, as close as bfloat16 cannot tell from 1."""
+    embeddings = torch.nn.functional.normalize(
+        torch.tensor([[1.0, 0.0], [1.0, 0.03], [0.0, 1.0], [0.0, 1.0]]), dim=-1
+    )
+    texts = ("a", "b", "c", "c")
+    bank = DescriptionBank(texts, embeddings, ("x", "y", "x", "y"), (0, 0, 1, 1), ("good",) * 4)
+    prototypes = TextPrototypes(("x", "y"), torch.zeros(2, 2, 2), bank)
+    features = replace(
+        FakeTower().encode_image(fake_batch(("x",), (0,)).images),
+        pooled=torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16),
+    )
+    inputs = LossInputs(fake_batch(("x",), (0,)), features, prototypes, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pairs = text_pairs(inputs)
+    assert pairs.negative.tolist() == [[False, True, True, True]]
+    assert pairs.image.dtype == pairs.text.dtype == torch.float32
