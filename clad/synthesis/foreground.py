@@ -14,11 +14,14 @@ ForegroundMode = Literal["auto", "whole"]
 THUMBNAIL_PX = 64
 """Longer side of the copy that is looked at: objects need no more, and it costs 0.2 ms."""
 MAX_BORDER_SPREAD = 24.0
-"""Grey levels by which 90 % of the border may differ from its own median colour."""
+"""Grey levels by which three quarters of the border may differ from its own median colour."""
 MIN_SEPARATION = 0.8
 """Share of variance that Otsu's threshold must explain; a smooth shading reaches only 0.75."""
 AREA_RANGE = (0.03, 0.9)
 """An object covers this share of the image; anything else is no clear object."""
+MAX_RIM_RATIO = 0.6
+"""An object covers less of the border than of the whole, at most by this factor; a pattern such as
+a brick wall covers as much of both."""
 
 
 def find_object(image: ImageArray) -> MaskArray | None:
@@ -41,12 +44,15 @@ def find_object(image: ImageArray) -> MaskArray | None:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     border = np.concatenate([small[0], small[-1], small[1:-1, 0], small[1:-1, -1]])
     background = np.median(border, axis=0)
-    if np.quantile(np.abs(border - background).max(axis=1), 0.9) > MAX_BORDER_SPREAD:
+    if np.quantile(np.abs(border - background).max(axis=1), 0.75) > MAX_BORDER_SPREAD:
         return None
     difference = np.abs(small - background).max(axis=2).astype(np.uint8)
     threshold, _ = cv2.threshold(difference, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     found = difference > max(threshold, MAX_BORDER_SPREAD / 2)
     if not AREA_RANGE[0] <= found.mean() <= AREA_RANGE[1]:
+        return None
+    rim = np.concatenate([found[0], found[-1], found[1:-1, 0], found[1:-1, -1]])
+    if rim.mean() > MAX_RIM_RATIO * found.mean():
         return None
     if _separation(difference, found) < MIN_SEPARATION:
         return None

@@ -145,8 +145,8 @@ def appearance_change(
     """How far colour and grain changed inside the mask, in grey levels.
 
     A piece of even texture moved elsewhere differs at each pixel and yet looks the same. So colour
-    is compared after averaging over a few pixels, and grain by its mean strength along rows and
-    along columns.
+    is compared after averaging over squares (9 pixels wide at 256 px), and grain by its mean
+    strength along rows and along columns.
 
     Args:
         before: (H, W, 3) uint8.
@@ -156,7 +156,7 @@ def appearance_change(
     Returns:
         Mean absolute change of local colour, and the larger change of mean grain of both axes.
     """
-    width = 2 * max(1, round(min(mask.shape) / 128)) + 1
+    width = 2 * max(1, round(min(mask.shape) / 64)) + 1
     left, top, columns, rows = cv2.boundingRect(mask.astype(np.uint8))
     window = np.s_[
         max(top - width, 0) : top + rows + width, max(left - width, 0) : left + columns + width
