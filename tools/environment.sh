@@ -30,8 +30,9 @@ find_python() {
             return
         fi
     done
-    found=$("${PYTHON:-python3}" --version 2>&1 || true)
-    fail "expected Python 3.11 or later, got '${found:-none}' from ${PYTHON:-python3};" \
+    first=${PYTHON:-python3}
+    found=$(command -v "$first" >/dev/null && "$first" --version 2>&1 || echo none)
+    fail "expected Python 3.11 or later, got $found as $first;" \
         "install one, or name it: make PYTHON=/path/to/python3.12"
 }
 
@@ -66,9 +67,12 @@ fi
 # A stamp of another place, or an interpreter that is gone or too old: start over.
 case "$(cat "$STAMP" 2>/dev/null)" in "" | *" $PWD "*) ;; *) rm -rf "$VENV" ;; esac
 rm -f "$STAMP"
-recent_enough "$VENV_PYTHON" || create
-
-echo "Installing clad and its dependencies into $VENV (6 GB; the first time takes minutes) ..."
+if recent_enough "$VENV_PYTHON"; then
+    echo "Bringing $VENV up to date ..."
+else
+    create
+    echo "Installing clad and its dependencies into $VENV (6 GB, some minutes) ..."
+fi
 started=$(date +%s)
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-120}"
 install -c constraints.txt -e ".[$EXTRAS]" >"$LOG" 2>&1 || {
