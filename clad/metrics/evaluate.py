@@ -64,7 +64,6 @@ class Evaluation:
 def evaluate(
     collected: CollectedPredictions,
     thresholds: Mapping[str, float] | None = None,
-    aupro_limit: float = 0.3,
 ) -> Evaluation:
     """Metrics per category and their mean.
 
@@ -75,7 +74,6 @@ def evaluate(
     Args:
         collected: Predictions of N images.
         thresholds: Category name -> threshold on raw scores; never fitted on these images.
-        aupro_limit: False positive rate up to which AUPRO is taken.
 
     Raises:
         ValueError: If a category has no threshold although thresholds are given.
@@ -86,7 +84,7 @@ def evaluate(
         rows = collected.rows_of(category)
         scores, labels = collected.scores[rows], collected.labels[rows]
         values, reasons = _image_metrics(scores, labels)
-        pixel_values, pixel_reasons = _pixel_metrics(collected, rows, aupro_limit)
+        pixel_values, pixel_reasons = _pixel_metrics(collected, rows)
         values |= pixel_values
         reasons |= pixel_reasons
         if thresholds is not None:
@@ -111,7 +109,7 @@ def _image_metrics(scores: NDArray[np.float64], labels: NDArray) -> tuple[Values
 
 
 def _pixel_metrics(
-    collected: CollectedPredictions, rows: NDArray[np.int64], aupro_limit: float
+    collected: CollectedPredictions, rows: NDArray[np.int64]
 ) -> tuple[Values, Reasons]:
     undefined = dict.fromkeys(PIXEL_METRICS, math.nan)
     if collected.maps is None or collected.masks is None:
@@ -127,7 +125,7 @@ def _pixel_metrics(
         return undefined, dict.fromkeys(PIXEL_METRICS, pixel_reason)
     ranking = rank(maps, masks)
     values = _ranking_values("pixel", ranking)
-    values["pixel_aupro"] = aupro_of(ranking, region_weights(masks), aupro_limit)
+    values["pixel_aupro"] = aupro_of(ranking, region_weights(masks))
     return values, {}
 
 

@@ -11,6 +11,9 @@ from scipy import ndimage
 from clad.metrics.functional.ranking import Ranking, rank
 from clad.metrics.functional.validate import Labels, checked_labels, checked_scores
 
+AUPRO_LIMIT = 0.3
+"""Largest false positive rate that the literature on MVTec-AD integrates up to."""
+
 # Eight neighbours inside an image, none in the images before and after it.
 _NEIGHBOURS = np.zeros((3, 3, 3), dtype=bool)
 _NEIGHBOURS[1] = True
@@ -31,7 +34,7 @@ def region_weights(masks: Labels) -> NDArray[np.float64]:
     return (1.0 / (sizes * max(num_regions, 1)))[region_of_pixel]
 
 
-def aupro_of(ranking: Ranking, weights: NDArray[np.float64], limit: float = 0.3) -> float:
+def aupro_of(ranking: Ranking, weights: NDArray[np.float64], limit: float = AUPRO_LIMIT) -> float:
     """AUPRO of pixels already ranked, with the weights of ``region_weights``; see ``aupro``."""
     if not ranking.is_defined:
         return math.nan
@@ -48,7 +51,7 @@ def aupro_of(ranking: Ranking, weights: NDArray[np.float64], limit: float = 0.3)
     return min(1.0, float(area @ weights[ranking.order]) / limit)
 
 
-def aupro(maps: ArrayLike, masks: ArrayLike, limit: float = 0.3) -> float:
+def aupro(maps: ArrayLike, masks: ArrayLike, limit: float = AUPRO_LIMIT) -> float:
     """Mean overlap with the true regions in [0, 1], over false positive rates from 0 to ``limit``.
 
     The integral is exact: every score is a threshold, the curve is linear between thresholds and
