@@ -103,8 +103,8 @@ def _data(data: Mapping[str, Any] | None) -> Markup:
         for role, categories in (data.get("counts") or {}).items()
         for category, counts in categories.items()
     ]
-    titles = ("Role", "Category", "Normal", "Anomalous")
-    head = tag("tr", *(tag("th", title, scope="col") for title in titles))
+    titles = {"Role": "text", "Category": "text", "Normal": None, "Anomalous": None}
+    head = tag("tr", *(tag("th", t, scope="col", class_=css) for t, css in titles.items()))
     table = tag("table", tag("thead", head), tag("tbody", *rows)) if rows else None
     others = {name: value for name, value in data.items() if name != "counts"}
     facts = [

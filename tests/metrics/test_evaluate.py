@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -124,3 +126,34 @@ def test_json_has_null_for_undefined_and_reads_back():
     again = Evaluation.from_json(stored)
     assert math.isnan(again.mean["pixel_auroc"])
     assert again.to_json() == result.to_json()
+
+
+@pytest.mark.slow
+def test_48_million_pixels_take_seconds_and_bounded_memory():
+    rng = np.random.default_rng(0)
+    maps = rng.random((183, 512, 512), dtype=np.float32)
+    masks = np.zeros(maps.shape, dtype=bool)
+    masks[:60, 100:220, 100:220] = True
+    size = len(maps)
+    collected = CollectedPredictions(
+        paths=("a.png",) * size,
+        categories=("nut",) * size,
+        defect_types=("x",) * size,
+        labels=masks.any(axis=(1, 2)).astype(int),
+        scores=rng.random(size),
+        has_mask=np.ones(size, dtype=bool),
+        maps=maps,
+        masks=masks,
+    )
+    tracemalloc.start()
+    start = time.perf_counter()
+    result = evaluate(collected)
+    seconds = time.perf_counter() - start
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Measured on two cores: 1.4 to 4.4 s, 0.48 GB beside the 0.24 GB of maps and masks.
+    assert seconds < 20
+    assert peak < 0.7e9
+    # Uniform noise: chance.
+    assert result.mean["pixel_auroc"] == pytest.approx(0.5, abs=1e-3)
+    assert result.mean["pixel_aupro"] == pytest.approx(0.15, abs=1e-3)
