@@ -234,7 +234,14 @@ class AnomalyDataModule(LightningDataModule):
             return self.num_workers
         if num_images < _FEW_IMAGES:
             return 0
-        return min(_MAX_WORKERS, max(1, len(os.sched_getaffinity(0)) // 2))
+        return min(_MAX_WORKERS, max(1, _num_cores() // 2))
+
+
+def _num_cores() -> int:
+    """Cores that this process may use; in a container fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _as_size(image_size: int | tuple[int, int]) -> Size:
