@@ -20,6 +20,13 @@ def test_documentation_points_at_what_is_there() -> None:
     assert not found, "\n".join(found)
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {p.relative_to(ROOT / "docs") for p in (ROOT / "docs").rglob("*.md")}
+    missing = [str(page) for page in sorted(pages) if f"({page})" not in index]
+    assert missing == ["README.md"], f"expected every page in docs/README.md, missing: {missing}"
+
+
 def test_wrong_documentation_is_caught(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("demo: environment\n")
     (tmp_path / "there.md").write_text("# A Title, here\n")
