@@ -53,7 +53,7 @@ def align(
     return Alignment(
         image_logits=cosine_logits(features.pooled, rows_B2D, logit_scale),
         patch_logits=tuple(cosine_logits(p, rows_B2D, logit_scale) for p in features.patches),
-        grids=features.grids,
+        grids=features.patch_grids or features.grids,
     )
 
 

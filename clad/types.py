@@ -114,6 +114,8 @@ class ImageFeatures:
         summary: (B, C) float, the trunk's own image vector (CLS token or global average).
         patches: L tensors (B, P_l, D) float, unit norm along D, or None.
         pooled: (B, D) float, unit norm, or None.
+        patch_grids: Grids of ``patches`` where an adapter gave them others than the tokens'; None
+            where they are the same.
     """
 
     tokens: tuple[Tensor, ...]
@@ -121,6 +123,7 @@ class ImageFeatures:
     summary: Tensor
     patches: tuple[Tensor, ...] | None = None
     pooled: Tensor | None = None
+    patch_grids: tuple[tuple[int, int], ...] | None = None
 
     @property
     def is_aligned(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
 from clad.towers.base import Tower
 from clad.types import ImageFeatures
@@ -16,10 +16,18 @@ class Adapter(nn.Module, ABC):
     aligns: bool = False
     """Whether this adapter, once trained, brings an unaligned tower into text space."""
 
+    @property
+    def logit_scale(self) -> Tensor | None:
+        """Learned multiplier of cosines, a scalar; None keeps the tower's."""
+        return None
+
     @abstractmethod
     def attach(self, tower: Tower) -> None:
         """Create the parameters, whose shapes depend on the tower; called once, before training."""
 
     @abstractmethod
     def forward(self, features: ImageFeatures) -> ImageFeatures:
-        """Features with the same grids; ``patches`` and ``pooled`` of unit norm where present."""
+        """Features with the same tokens; ``patches`` and ``pooled`` of unit norm where present.
+
+        Patches on other grids than the tokens say so in ``patch_grids``.
+        """

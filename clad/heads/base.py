@@ -14,10 +14,10 @@ class Head(nn.Module, ABC):
     """Scores images. One file and one YAML each.
 
     Life of a head: ``attach``; training of the other parts; if ``needs_reference``, ``observe`` on
-    every batch of normal training images between ``start_reference`` and ``finish_reference``;
-    ``calibrate`` with its own predictions on validation images; then ``forward``. Whatever it
-    learns on the way is in buffers and travels in checkpoints and bundles. A head never sees test
-    images before ``forward``.
+    every batch of normal training images between ``start_reference`` and ``finish_reference``; if
+    ``needs_validation``, ``observe_validation`` likewise on validation images; then ``forward``.
+    Whatever it learns on the way is in buffers and travels in checkpoints and bundles. A head never
+    sees test images before ``forward``.
     """
 
     needs_text: bool = False
@@ -25,6 +25,9 @@ class Head(nn.Module, ABC):
 
     needs_reference: bool = False
     """Whether it must observe normal images first."""
+
+    needs_validation: bool = False
+    """Whether its scales are fitted on validation images."""
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Learn the tower's widths and the categories; called once, before training."""
@@ -38,10 +41,20 @@ class Head(nn.Module, ABC):
     def finish_reference(self) -> None:
         """Build whatever ``forward`` needs from what was observed."""
 
-    def calibrate(
-        self, prediction: Prediction, categories: tuple[str, ...], labels: tuple[int, ...]
+    def start_validation(self) -> None:
+        """Forget what was seen of validation images."""
+
+    def observe_validation(
+        self,
+        features: ImageFeatures,
+        alignment: Alignment | None,
+        categories: tuple[str, ...],
+        labels: tuple[int, ...],
     ) -> None:
-        """Fit scales or weights on validation predictions (scores of all validation images)."""
+        """Take in a batch of validation images: what scales and fusion weights are fitted on."""
+
+    def finish_validation(self) -> None:
+        """Fit scales or weights on what was seen."""
 
     @abstractmethod
     def forward(

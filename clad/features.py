@@ -1,0 +1,100 @@
+"""Token layers -> one dense map, or one vector per image: shared by adapters and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clad.checks import expect_choice
+from clad.types import ImageFeatures
+
+
+def token_maps(features: ImageFeatures, layers: Sequence[int] | None = None) -> list[Tensor]:
+    """Tokens of the chosen layers as (B, C_l, height_l, width_l) maps.
+
+    Args:
+        features: Of B images.
+        layers: Positions in ``features.tokens``; None takes all.
+
+    Raises:
+        ValueError: If a layer is not there.
+    """
+    count = len(features.tokens)
+    chosen = range(count) if layers is None else layers
+    for layer in chosen:
+        expect_choice("layer", str(layer), [str(position) for position in range(count)])
+    return [features.tokens[n].transpose(1, 2).unflatten(2, features.grids[n]) for n in chosen]
+
+
+def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3) -> Tensor:
+    """Locally averaged maps, enlarged to the finest grid and stacked along channels.
+
+    Args:
+        maps: L tensors (B, C_l, h_l, w_l).
+        neighbourhood: Odd side of the square over which each map is averaged; 1 leaves it alone.
+
+    Returns:
+        (B, sum of C_l, h, w) float.
+
+    Source: PatchCore's locally aware patch features (Roth et al., CVPR 2022, arXiv:2106.08265,
+    section 3.1).
+    """
+    size = max((each.shape[-2:] for each in maps), key=lambda grid: grid[0] * grid[1])
+    dense = []
+    for each in maps:
+        local = functional.avg_pool2d(
+            each, neighbourhood, 1, neighbourhood // 2, count_include_pad=False
+        )
+        if local.shape[-2:] != size:
+            local = functional.interpolate(local, size, mode="bilinear", align_corners=False)
+        dense.append(local)
+    return torch.cat(dense, 1)
+
+
+def image_statistics(maps: Sequence[Tensor]) -> Tensor:
+    """(B, 2 x sum of C_l) mean and standard deviation of each channel over the positions."""
+    flat = [each.flatten(2).float() for each in maps]
+    return torch.cat([torch.cat([each.mean(2), each.std(2)], 1) for each in flat], 1)
+
+
+def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tensor:
+    """Score maps at image size, smoothed.
+
+    Args:
+        maps: (B, h, w) float.
+        size: (height, width) of the result.
+        sigma_px: Standard deviation of a Gaussian at that size, >= 0; 0 leaves it out.
+
+    Returns:
+        (B, height, width) float: bilinear, then blurred with reflected borders; constant maps stay
+        as they are.
+    """
+    large = functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
+    if sigma_px > 0:
+        large = _blur(large, sigma_px)
+    return large[:, 0]
+
+
+def _blur(maps: Tensor, sigma_px: float) -> Tensor:
+    radius = min(int(4 * sigma_px + 0.5), *(side - 1 for side in maps.shape[-2:]))
+    steps = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-0.5 * (steps / sigma_px) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = functional.pad(maps, (radius,) * 4, mode="reflect")
+    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
+    return functional.conv2d(rows, kernel.view(1, 1, -1, 1))
+
+
+def top_mean(maps: Tensor, share: float) -> Tensor:
+    """(B,) mean of the largest values of each map.
+
+    Args:
+        maps: (B, h, w) float.
+        share: Share of the positions, in [0, 1]; 0 takes the maximum alone, 1 the mean.
+    """
+    flat = maps.flatten(1)
+    count = max(1, round(share * flat.shape[1]))
+    return flat.topk(count, dim=1).values.mean(1)

@@ -1,0 +1,145 @@
+"""A bounded memory of normal patches; the distance to the nearest one is the anomaly score."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clad.checks import expect_choice, expect_range
+from clad.features import dense_tokens, enlarge, token_maps, top_mean
+from clad.heads.base import Head
+from clad.heads.nearest import nearest_distance
+from clad.heads.reservoir import Reservoir
+from clad.towers.base import Tower
+from clad.types import Alignment, ImageFeatures, Prediction
+
+_SMALLEST_STD = 1e-6
+
+
+class NormalMemory(Head):
+    """Remembers patches of normal images per category and measures how far a patch is from them.
+
+    The bank is a uniform random sample of all patches seen (reservoir sampling): its size is fixed
+    before the run and does not grow with the data.
+
+    Source: PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265), with a random sample in place of
+    the greedy coreset and without the image score's reweighting.
+
+    Args:
+        size: Patches per category.
+        neighbourhood: Odd side, in tokens, of the local average.
+        layers: Positions of the token layers to use; None takes all.
+        scale: What each channel is divided by before distances: ``standardise`` takes its standard
+            deviation over the bank; ``unit`` gives every layer's token the norm 1; ``none``
+            leaves tokens as they are.
+        top_share: The image score is the mean over this share of the patches, in [0, 1], those
+            farthest away; 0 takes the maximum alone.
+        sigma_px: Standard deviation of the Gaussian over the map, in pixels of the image.
+        seed: Decides which patches are kept.
+    """
+
+    needs_reference = True
+    bank: Tensor
+
+    def __init__(
+        self,
+        size: int = 4000,
+        neighbourhood: int = 3,
+        layers: tuple[int, ...] | None = None,
+        scale: Literal["standardise", "unit", "none"] = "standardise",
+        top_share: float = 0.05,
+        sigma_px: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        expect_range("size", size, 1, float("inf"))
+        expect_range("top_share", top_share, 0, 1)
+        expect_range("sigma_px", sigma_px, 0, 1000)
+        expect_choice("scale", scale, ("standardise", "unit", "none"))
+        self.size = size
+        self.neighbourhood = neighbourhood
+        self.layers = layers
+        self.scale = scale
+        self.top_share = top_share
+        self.sigma_px = sigma_px
+        self.seed = seed
+        self._reservoirs: dict[str, Reservoir] = {}
+
+    def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
+        """Reserve one bank per category."""
+        del tower
+        self.class_names = tuple(class_names)
+        for number in range(len(class_names)):
+            self.register_buffer(f"bank_{number}", torch.empty(0, 0))
+
+    def start_reference(self) -> None:
+        """Forget what was observed."""
+        self._reservoirs = {
+            name: Reservoir(self.size, seed=(self.seed, number))
+            for number, name in enumerate(self.class_names)
+        }
+
+    def observe(self, features: ImageFeatures, categories: tuple[str, ...]) -> None:
+        """Offer the patches of normal images to the banks of their categories."""
+        tokens = self._tokens(features)
+        for row, category in enumerate(categories):
+            self._reservoirs[category].offer(tokens[row].flatten(1).T)
+
+    def finish_reference(self) -> None:
+        """Fix the banks."""
+        for number, name in enumerate(self.class_names):
+            setattr(self, f"bank_{number}", self._reservoirs[name].rows())
+        self._reservoirs = {}
+
+    def forward(
+        self,
+        features: ImageFeatures,
+        alignment: Alignment | None,
+        categories: tuple[str, ...],
+        image_size: tuple[int, int],
+    ) -> Prediction:
+        """Scores and maps: distances in units of the scaled channels, >= 0.
+
+        Raises:
+            ValueError: If nothing was observed of a category.
+        """
+        del alignment
+        tokens = self._tokens(features)
+        distances = torch.empty(len(tokens), *tokens.shape[-2:], device=tokens.device)
+        for category in dict.fromkeys(categories):
+            rows = [row for row, name in enumerate(categories) if name == category]
+            bank, spread = self._bank(category)
+            queries = tokens[rows].flatten(2).transpose(1, 2).flatten(0, 1)
+            found = nearest_distance(queries / spread, bank / spread)
+            distances[rows] = found.view(len(rows), *tokens.shape[-2:])
+        maps = enlarge(distances, image_size, self.sigma_px)
+        return Prediction(top_mean(distances, self.top_share), maps)
+
+    def _tokens(self, features: ImageFeatures) -> Tensor:
+        maps = [each.float() for each in token_maps(features, self.layers)]
+        if self.scale == "unit":
+            maps = [functional.normalize(each, dim=1) for each in maps]
+        return dense_tokens(maps, self.neighbourhood)
+
+    def _bank(self, category: str) -> tuple[Tensor, Tensor]:
+        bank = getattr(self, f"bank_{self.class_names.index(category)}")
+        if len(bank) == 0:
+            raise ValueError(
+                f"expected normal images of {category} in the memory, got none; train the recipe "
+                "to its end, with normal training images of every category"
+            )
+        if self.scale != "standardise":
+            return bank, torch.ones((), device=bank.device)
+        return bank, bank.std(0, correction=0).clamp(min=_SMALLEST_STD)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
+        """Banks come in the size they were saved in."""
+        for number in range(len(getattr(self, "class_names", ()))):
+            saved = state_dict.get(f"{prefix}bank_{number}")
+            if saved is not None:
+                here = getattr(self, f"bank_{number}")
+                setattr(self, f"bank_{number}", torch.empty_like(saved, device=here.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,0 +1,335 @@
+"""The one LightningModule: wires the slots of a recipe; it has no maths of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from clad.adapters.base import Adapter
+from clad.alignment import align
+from clad.checks import expect_range
+from clad.data.datamodule import AnomalyDataModule
+from clad.heads.base import Head
+from clad.inputs.base import InputTransform
+from clad.losses.base import Loss
+from clad.metrics.collector import CollectedPredictions, PredictionCollector
+from clad.metrics.evaluate import Evaluation, evaluate
+from clad.prompts.base import PromptStrategy, PrototypeCache
+from clad.tasks.calibration import NO_THRESHOLDS, Thresholds, fit_thresholds, predict_all
+from clad.tasks.checkpoint import expect_complete, without_frozen
+from clad.towers.base import Tower
+from clad.tuning.base import Tuning
+from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
+
+_STATE = "clad"
+"""Key of our own entries in a Lightning checkpoint; plain values only."""
+
+
+class AnomalyTask(LightningModule):
+    """Trains the small parts of a recipe around a tower, and scores images with its head.
+
+    Path of a batch: ``tower.prepare`` -> ``inputs`` -> ``tower.encode_pixels`` -> ``adapter`` ->
+    comparison with the prototypes of ``prompts`` -> ``losses`` (training) or ``head`` (otherwise).
+    At the end of training the head observes the normal training images and the validation images,
+    and thresholds are fitted on normal validation images.
+
+    Args:
+        tower: Image and text encoders.
+        head: Turns features and text logits into scores and maps.
+        prompts: Class names -> text prototypes; None for recipes without words.
+        adapter: Features -> features; None leaves them as the tower gives them.
+        losses: Weighted terms of the objective; none trains nothing.
+        tuning: Which tower weights learn; None keeps the tower frozen.
+        inputs: What happens to normalised pixels before the tower; None for nothing.
+        optimizer: Optimiser class and settings, over whatever learns.
+        scheduler: Learning-rate schedule, stepped after every batch; None keeps the rate.
+        false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
+            threshold of each category is fitted to it on normal validation images.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        head: Head,
+        prompts: PromptStrategy | None = None,
+        adapter: Adapter | None = None,
+        losses: list[Loss] | None = None,
+        tuning: Tuning | None = None,
+        inputs: InputTransform | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        false_alarm_budget: float = 0.05,
+    ) -> None:
+        super().__init__()
+        expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
+        self.tower = tower
+        self.head = head
+        self.prompts = prompts
+        self.adapter = adapter
+        self.losses = nn.ModuleList(losses or [])
+        self.inputs = inputs
+        self.tuning = tuning
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.false_alarm_budget = false_alarm_budget
+        self.strict_loading = False  # frozen weights are not in checkpoints; see on_load_checkpoint
+        self.class_names: tuple[str, ...] = ()
+        self.thresholds_fitted = NO_THRESHOLDS
+        self.collected: CollectedPredictions | None = None
+        self.evaluation: Evaluation | None = None
+        self._prototypes = PrototypeCache()
+        self._collector = PredictionCollector()
+        self._prepared_at: int | None = None
+
+    # Set-up
+
+    def setup(self, stage: str) -> None:
+        """Create what depends on tower and categories; refuse what cannot work together."""
+        del stage
+        self.attach(self._data.class_names)
+
+    def attach(self, class_names: tuple[str, ...]) -> None:
+        """Create the parameters of every slot for these categories; the first call counts.
+
+        Raises:
+            ValueError: If the head or a loss needs text and the recipe cannot give it.
+        """
+        if self.class_names:
+            return
+        self._expect_text()
+        if self.tuning is not None:
+            self.tuning.apply(self.tower)
+        for part in (self.inputs, self.adapter, self.prompts, *self._terms()):
+            if part is not None:
+                part.attach(self.tower)
+        self.head.attach(self.tower, class_names)
+        self.class_names = tuple(class_names)
+
+    def _expect_text(self) -> None:
+        wants = [loss.name for loss in self._terms() if loss.needs_alignment]
+        if self.head.needs_text:
+            wants.append(type(self.head).__name__)
+        if not wants:
+            return
+        if self.prompts is None:
+            raise ValueError(
+                f"expected model.prompts for {', '.join(wants)}, got none; "
+                "name a strategy (configs/prompts/)"
+            )
+        if not self._space_is_shared:
+            raise ValueError(
+                f"expected image and text in one space for {', '.join(wants)}, but the weights of "
+                f"{type(self.tower).__name__} were never trained together and no adapter learns "
+                "to align them, so a text score would mean nothing; add one (configs/adapter/) and "
+                "train it, or use a head that needs no text (configs/head/)"
+            )
+
+    def _terms(self) -> list[Loss]:
+        return [loss for loss in self.losses if isinstance(loss, Loss)]
+
+    @property
+    def _space_is_shared(self) -> bool:
+        adapter_aligns = self.adapter is not None and self.adapter.aligns and len(self.losses) > 0
+        tower_learns = self.tuning is not None and len(self.losses) > 0
+        return self.tower.is_aligned or adapter_aligns or tower_learns
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser over whatever learns; None where nothing does."""
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not learning or not len(self.losses):
+            return None
+        optimizer = self.optimizer(learning)
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    # The path of a batch
+
+    def encode(self, images: Tensor) -> ImageFeatures:
+        """Adapted features of (B, 3, H, W) images; without a graph where the tower is frozen."""
+        pixels = self.tower.prepare(images)
+        learns = self.inputs is not None or any(p.requires_grad for p in self.tower.parameters())
+        if self.inputs is not None:
+            pixels = self.inputs(pixels)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            features = self.tower.encode_pixels(pixels)
+        return features if self.adapter is None else self.adapter(features)
+
+    def prototypes(self, batch: Batch) -> TextPrototypes | None:
+        """Text prototypes of all categories of the run (or of the images), cached while frozen."""
+        if self.prompts is None:
+            return None
+        return self._prototypes.get(self.prompts, self.class_names, self.tower, batch)
+
+    def compare(
+        self, features: ImageFeatures, prototypes: TextPrototypes | None, batch: Batch
+    ) -> Alignment | None:
+        """Text logits, or None where the recipe has no words or no shared space."""
+        if prototypes is None or not features.is_aligned:
+            return None
+        return align(features, prototypes, batch.categories, self._logit_scale)
+
+    @property
+    def _logit_scale(self) -> float | Tensor:
+        learned = None if self.adapter is None else self.adapter.logit_scale
+        return self.tower.logit_scale if learned is None else learned
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Scores and maps of a batch, at the size of its images."""
+        features = self.encode(batch.images)
+        alignment = self.compare(features, self.prototypes(batch), batch)
+        height, width = batch.images.shape[-2:]
+        return self.head(features, alignment, batch.categories, (height, width))
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Weighted sum of the losses; None where nothing learns."""
+        del batch_idx
+        if not len(self.losses):
+            return None
+        features = self.encode(batch.images)
+        prototypes = self.prototypes(batch)
+        alignment = self.compare(features, prototypes, batch)
+        inputs = LossInputs(batch, features, prototypes, alignment)
+        total = torch.zeros((), device=self.device)
+        for loss in self._terms():
+            if loss.weight:
+                value = loss(inputs)
+                self.log(f"train/{loss.name}", value.detach(), batch_size=len(batch))
+                total = total + loss.weight * value
+        self.log("train/loss", total.detach(), batch_size=len(batch), prog_bar=True)
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """After the last epoch, before checkpoints are written: prepare the head."""
+        if self.trainer.fit_loop.done:
+            self.prepare_head()
+
+    def prepare_head(self) -> None:
+        """Let the head observe normal training images and validation images; fit thresholds."""
+        if self._prepared_at == self.global_step and self._prepared_at is not None:
+            return
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            if self.head.needs_reference:
+                self._observe_reference(self._data.reference_dataloader())
+            if self._data.splits.validation:
+                if self.head.needs_validation:
+                    self._observe_validation(self._data.val_dataloader())
+                self.thresholds_fitted = fit_thresholds(
+                    *predict_all(self._data.val_dataloader(), self, self.device),
+                    self.false_alarm_budget,
+                )
+        self.train(was_training)
+        self._prepared_at = self.global_step
+
+    def _observe_reference(self, batches: Iterable[Batch]) -> None:
+        self.head.start_reference()
+        for batch in batches:
+            moved = batch.to(self.device)
+            self.head.observe(self.encode(moved.images), batch.categories)
+        self.head.finish_reference()
+
+    def _observe_validation(self, batches: Iterable[Batch]) -> None:
+        self.head.start_validation()
+        for batch in batches:
+            moved = batch.to(self.device)
+            features = self.encode(moved.images)
+            alignment = self.compare(features, self.prototypes(moved), moved)
+            labels = tuple(batch.labels.tolist())
+            self.head.observe_validation(features, alignment, batch.categories, labels)
+        self.head.finish_validation()
+
+    # Validation, test, prediction
+
+    def on_validation_epoch_start(self) -> None:
+        """Inside ``fit``, scores need a head prepared with the weights of this moment."""
+        if self.trainer.training and not self.trainer.sanity_checking:
+            self.prepare_head()
+        self._collector.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect predictions."""
+        del batch_idx
+        if not self.trainer.sanity_checking:
+            self._collector.update(self(batch), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics over the validation images."""
+        if len(self._collector):
+            self._evaluate("validation")
+
+    def on_test_epoch_start(self) -> None:
+        """Start from nothing."""
+        self._collector.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect predictions."""
+        del batch_idx
+        self._collector.update(self(batch), batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Metrics over the test images."""
+        self._evaluate("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Scores and maps of a batch."""
+        del batch_idx
+        return self(batch)
+
+    def _evaluate(self, role: str) -> None:
+        self.collected = self._collector.result()
+        self._collector.reset()
+        self.evaluation = evaluate(self.collected, self.thresholds)
+        for name, value in self.evaluation.mean.items():
+            self.log(f"{role}/{name}", value, batch_size=1)
+
+    @property
+    def thresholds(self) -> dict[str, float] | None:
+        """Category name -> threshold on raw scores; None where none could be fitted."""
+        return dict(self.thresholds_fitted.values) or None
+
+    @property
+    def threshold_source(self) -> str:
+        """What the thresholds were fitted on, in words."""
+        return self.thresholds_fitted.source
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave frozen weights out; add what is not a weight."""
+        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.tower)
+        checkpoint[_STATE] = {
+            "class_names": list(self.class_names),
+            "thresholds": dict(self.thresholds_fitted.values),
+            "threshold_source": self.thresholds_fitted.source,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that checkpoint and recipe belong together before weights are read.
+
+        Raises:
+            ValueError: If it is not one of ours, or misses trained weights of this recipe.
+        """
+        expect_complete(checkpoint, _STATE, self.state_dict(), self.tower, self.class_names)
+        stored = checkpoint[_STATE]
+        self.thresholds_fitted = Thresholds(stored["thresholds"], stored["threshold_source"])
+        self._prototypes.clear()
+
+    @property
+    def _data(self) -> AnomalyDataModule:
+        data = self.trainer.datamodule
+        if not isinstance(data, AnomalyDataModule):
+            raise TypeError(
+                f"expected an AnomalyDataModule as the trainer's data, got {type(data).__name__}"
+            )
+        return data
