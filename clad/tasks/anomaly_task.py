@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -21,8 +20,10 @@ from clad.losses.base import Loss
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.prompts.base import PromptStrategy, PrototypeCache
-from clad.tasks.calibration import NO_THRESHOLDS, Thresholds, fit_thresholds, predict_all
+from clad.tasks.calibration import NO_THRESHOLDS, Thresholds, fit_thresholds
 from clad.tasks.checkpoint import expect_complete, without_frozen
+from clad.tasks.preparation import observe_reference, observe_validation, predict_all
+from clad.tasks.requirements import expect_text
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
@@ -102,7 +103,7 @@ class AnomalyTask(LightningModule):
         """
         if self.class_names:
             return
-        self._expect_text()
+        expect_text(self.head, self._terms(), self.tower, self.prompts, self.adapter, self.tuning)
         if self.tuning is not None:
             self.tuning.apply(self.tower)
         for part in (self.inputs, self.adapter, self.prompts, *self._terms()):
@@ -111,33 +112,8 @@ class AnomalyTask(LightningModule):
         self.head.attach(self.tower, class_names)
         self.class_names = tuple(class_names)
 
-    def _expect_text(self) -> None:
-        wants = [loss.name for loss in self._terms() if loss.needs_alignment]
-        if self.head.needs_text:
-            wants.append(type(self.head).__name__)
-        if not wants:
-            return
-        if self.prompts is None:
-            raise ValueError(
-                f"expected model.prompts for {', '.join(wants)}, got none; "
-                "name a strategy (configs/prompts/)"
-            )
-        if not self._space_is_shared:
-            raise ValueError(
-                f"expected image and text in one space for {', '.join(wants)}, but the weights of "
-                f"{type(self.tower).__name__} were never trained together and no adapter learns "
-                "to align them, so a text score would mean nothing; add one (configs/adapter/) and "
-                "train it, or use a head that needs no text (configs/head/)"
-            )
-
     def _terms(self) -> list[Loss]:
         return [loss for loss in self.losses if isinstance(loss, Loss)]
-
-    @property
-    def _space_is_shared(self) -> bool:
-        adapter_aligns = self.adapter is not None and self.adapter.aligns and len(self.losses) > 0
-        tower_learns = self.tuning is not None and len(self.losses) > 0
-        return self.tower.is_aligned or adapter_aligns or tower_learns
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over whatever learns; None where nothing does."""
@@ -183,10 +159,13 @@ class AnomalyTask(LightningModule):
 
     def forward(self, batch: Batch) -> Prediction:
         """Scores and maps of a batch, at the size of its images."""
-        features = self.encode(batch.images)
-        alignment = self.compare(features, self.prototypes(batch), batch)
+        features, alignment = self._look(batch)
         height, width = batch.images.shape[-2:]
         return self.head(features, alignment, batch.categories, (height, width))
+
+    def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
+        features = self.encode(batch.images)
+        return features, self.compare(features, self.prototypes(batch), batch)
 
     # Training
 
@@ -221,33 +200,18 @@ class AnomalyTask(LightningModule):
         self.eval()
         with torch.no_grad():
             if self.head.needs_reference:
-                self._observe_reference(self._data.reference_dataloader())
+                batches = self._data.reference_dataloader()
+                observe_reference(self.head, batches, self.encode, self.device)
             if self._data.splits.validation:
                 if self.head.needs_validation:
-                    self._observe_validation(self._data.val_dataloader())
+                    batches = self._data.val_dataloader()
+                    observe_validation(self.head, batches, self._look, self.device)
                 self.thresholds_fitted = fit_thresholds(
                     *predict_all(self._data.val_dataloader(), self, self.device),
                     self.false_alarm_budget,
                 )
         self.train(was_training)
         self._prepared_at = self.global_step
-
-    def _observe_reference(self, batches: Iterable[Batch]) -> None:
-        self.head.start_reference()
-        for batch in batches:
-            moved = batch.to(self.device)
-            self.head.observe(self.encode(moved.images), batch.categories)
-        self.head.finish_reference()
-
-    def _observe_validation(self, batches: Iterable[Batch]) -> None:
-        self.head.start_validation()
-        for batch in batches:
-            moved = batch.to(self.device)
-            features = self.encode(moved.images)
-            alignment = self.compare(features, self.prototypes(moved), moved)
-            labels = tuple(batch.labels.tolist())
-            self.head.observe_validation(features, alignment, batch.categories, labels)
-        self.head.finish_validation()
 
     # Validation, test, prediction
 

@@ -1,16 +1,14 @@
-"""What happens between training and testing: references, validation statistics, thresholds."""
+"""Thresholds on scores, fitted on normal validation images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from clad.checks import expect_range
-from clad.types import Batch, Prediction
 
 _FEWEST_NORMALS = 5
 """Below this many normal images, a quantile says next to nothing."""
@@ -72,19 +70,3 @@ def fit_thresholds(
         f"{counts} normal validation images per category, at most {false_alarm_budget:.0%} false "
         "alarms",
     )
-
-
-@torch.no_grad()
-def predict_all(
-    batches: Iterable[Batch], predict: Callable[[Batch], Prediction], device: torch.device
-) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
-    """Scores, labels and categories of every image of a loader."""
-    scores: list[NDArray[np.float64]] = [np.empty(0)]
-    labels: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    categories: list[str] = []
-    for batch in batches:
-        prediction = predict(batch.to(device))
-        scores.append(prediction.scores.double().cpu().numpy())
-        labels.append(batch.labels.cpu().numpy())
-        categories += batch.categories
-    return np.concatenate(scores), np.concatenate(labels), tuple(categories)

@@ -1,0 +1,44 @@
+"""What the slots of a recipe need from each other, refused before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clad.adapters.base import Adapter
+from clad.heads.base import Head
+from clad.losses.base import Loss
+from clad.prompts.base import PromptStrategy
+from clad.towers.base import Tower
+from clad.tuning.base import Tuning
+
+
+def expect_text(
+    head: Head,
+    losses: Sequence[Loss],
+    tower: Tower,
+    prompts: PromptStrategy | None,
+    adapter: Adapter | None,
+    tuning: Tuning | None,
+) -> None:
+    """Refuse a recipe whose head or losses compare with words that it cannot give.
+
+    Raises:
+        ValueError: If there are no prompts, or image and text never come into one space.
+    """
+    wants = [loss.name for loss in losses if loss.needs_alignment]
+    wants += [type(head).__name__] if head.needs_text else []
+    if not wants:
+        return
+    if prompts is None:
+        raise ValueError(
+            f"expected model.prompts for {', '.join(wants)}, got none; "
+            "name a strategy (configs/prompts/)"
+        )
+    learns_to_align = tuning is not None or (adapter is not None and adapter.aligns)
+    if not tower.is_aligned and not (losses and learns_to_align):
+        raise ValueError(
+            f"expected image and text in one space for {', '.join(wants)}, but the weights of "
+            f"{type(tower).__name__} were never trained together and no adapter learns to align "
+            "them, so a text score would mean nothing; add one (configs/adapter/) and train it, or "
+            "use a head that needs no text (configs/head/)"
+        )
