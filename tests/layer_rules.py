@@ -21,6 +21,7 @@ LEVELS = (
     {"detector"},
     {"explain", "deploy", "reports"},
     {"cli"},
+    {"__main__"},
 )
 LEVEL = {name: height for height, names in enumerate(LEVELS) for name in names}
 

@@ -1,0 +1,95 @@
+"""What the trainer does for the command line while it runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from clad.cli.predictions import PredictionWriter
+from clad.cli.run_folders import CONFIG
+from clad.reports.files import write_text
+from clad.types import Batch, Prediction
+
+_MOST_LINES = 10
+
+
+class KeepConfiguration(Callback):
+    """Writes ``config.yaml`` once everything is set up, so that a refused run leaves nothing.
+
+    Args:
+        text: The resolved configuration.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._is_written = False
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        del pl_module
+        if trainer.is_global_zero and not trainer.fast_dev_run and not self._is_written:
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / CONFIG, self.text)
+            self._is_written = True
+
+    on_fit_start = on_validation_start = on_test_start = on_predict_start = _write
+
+
+class TellProgress(Callback):
+    """Says what learns and, where no progress bar is seen, how the loss goes.
+
+    Args:
+        each_epoch: Whether to print lines while training; ten at most.
+    """
+
+    def __init__(self, each_epoch: bool) -> None:
+        self.each_epoch = each_epoch
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print how many weights learn."""
+        if trainer.is_global_zero:
+            sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+            learning = sum(size for size, learns in sizes if learns)
+            total = sum(size for size, _ in sizes)
+            print(f"{learning:,} of {total:,} weights learn; writing to {trainer.default_root_dir}")
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the loss of this epoch, if it is due."""
+        del pl_module
+        if not (self.each_epoch and trainer.is_global_zero):
+            return
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or -1
+        step = max(1, -(-total // _MOST_LINES))
+        if done % step and done != total:
+            return
+        loss = trainer.callback_metrics.get("train/loss")
+        shown = "" if loss is None else f": loss {float(loss):.4g}"
+        epochs = f"{done}/{total}" if total > 0 else f"{done}"
+        print(f"epoch {epochs}{shown}, {time.perf_counter() - self._began:.0f} s", flush=True)
+
+
+class KeepPredictions(Callback):
+    """Hands every predicted batch to a writer.
+
+    Args:
+        writer: Takes them in.
+    """
+
+    def __init__(self, writer: PredictionWriter) -> None:
+        self.writer = writer
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Prediction,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep one batch."""
+        del trainer, pl_module, batch_idx, dataloader_idx
+        self.writer.add(outputs, batch)

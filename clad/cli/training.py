@@ -1,0 +1,46 @@
+"""``clad fit | validate | test | predict``: what can be checked quickly, then the real thing."""
+
+from __future__ import annotations
+
+import shlex
+
+from clad.cli.config_files import check_files, named_files
+from clad.cli.errors import DONE
+from clad.cli.run_folders import CONFIG, run_of
+
+_CHECKPOINT = "--ckpt_path"
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Run one verb of the trainer.
+
+    A checkpoint in a run directory brings that run's configuration, unless ``--config`` is given.
+
+    Raises:
+        FileNotFoundError: If a configuration file, checkpoint or folder of images is missing.
+        ValueError: If a configuration or the data is not as it should be.
+    """
+    command = shlex.join(["clad", verb, *arguments])
+    check_files(named_files(arguments))
+    arguments = [*_configuration_of_checkpoint(arguments), *arguments]
+    from clad.cli import stages
+    from clad.cli.session import open_session
+
+    session = open_session(verb, arguments, command)
+    stages.STAGES[verb](session)
+    return DONE
+
+
+def _configuration_of_checkpoint(arguments: list[str]) -> list[str]:
+    """``--config RUN/config.yaml`` if only a checkpoint in RUN is named."""
+    from pathlib import Path
+
+    if named_files(arguments):
+        return []
+    for position, word in enumerate(arguments):
+        flag, equals, value = word.partition("=")
+        if flag == _CHECKPOINT:
+            path = Path(value if equals else "".join(arguments[position + 1 : position + 2]))
+            run_dir = path if (path / CONFIG).is_file() else run_of(path)
+            return [] if run_dir is None else ["--config", str(run_dir / CONFIG)]
+    return []
