@@ -7,29 +7,29 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from clad.adapters.base import Adapter
 from clad.alignment import align
 from clad.checks import expect_range
-from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.prompts.base import PromptStrategy, PrototypeCache
-from clad.tasks.calibration import NO_THRESHOLDS, Thresholds, fit_thresholds
-from clad.tasks.checkpoint import expect_complete, without_frozen
-from clad.tasks.preparation import observe_reference, observe_validation, predict_all
-from clad.tasks.requirements import expect_text
+from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds
+from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
+from clad.tasks.preparation import data_of, observe_reference, observe_validation, predict_all
+from clad.tasks.requirements import expect_learning, expect_text, expect_trained
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
 
-_STATE = "clad"
-"""Key of our own entries in a Lightning checkpoint; plain values only."""
+_STEPS_APART = 1_000_003
+"""Between the seeds of two steps; more than the batches that one step accumulates."""
 
 
 class AnomalyTask(LightningModule):
@@ -87,13 +87,13 @@ class AnomalyTask(LightningModule):
         self._prototypes = PrototypeCache()
         self._collector = PredictionCollector()
         self._prepared_at: int | None = None
-
-    # Set-up
+        self._is_trained = False
+        self._random_seed = 0
 
     def setup(self, stage: str) -> None:
         """Create what depends on tower and categories; refuse what cannot work together."""
         del stage
-        self.attach(self._data.class_names)
+        self.attach(data_of(self.trainer).class_names)
 
     def attach(self, class_names: tuple[str, ...]) -> None:
         """Create the parameters of every slot for these categories; the first call counts.
@@ -103,30 +103,30 @@ class AnomalyTask(LightningModule):
         """
         if self.class_names:
             return
-        expect_text(self.head, self._terms(), self.tower, self.prompts, self.adapter, self.tuning)
+        expect_text(self.head, self._terms, self.tower, self.prompts, self.adapter, self.tuning)
         if self.tuning is not None:
             self.tuning.apply(self.tower)
-        for part in (self.inputs, self.adapter, self.prompts, *self._terms()):
+        for part in (self.inputs, self.adapter, self.prompts, *self._terms):
             if part is not None:
                 part.attach(self.tower)
         self.head.attach(self.tower, class_names)
         self.class_names = tuple(class_names)
+        expect_learning(self._terms, self.parameters())
 
+    @property
     def _terms(self) -> list[Loss]:
-        return [loss for loss in self.losses if isinstance(loss, Loss)]
+        """Losses that are switched on."""
+        return [loss for loss in self.losses if isinstance(loss, Loss) and loss.weight]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser over whatever learns; None where nothing does."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        if not learning or not len(self.losses):
+        """The optimiser over whatever learns; None where there is no loss."""
+        if not self._terms:
             return None
-        optimizer = self.optimizer(learning)
+        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
             return optimizer
         schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-    # The path of a batch
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """Adapted features of (B, 3, H, W) images; without a graph where the tower is frozen."""
@@ -150,15 +150,17 @@ class AnomalyTask(LightningModule):
         """Text logits, or None where the recipe has no words or no shared space."""
         if prototypes is None or not features.is_aligned:
             return None
-        return align(features, prototypes, batch.categories, self._logit_scale)
-
-    @property
-    def _logit_scale(self) -> float | Tensor:
         learned = None if self.adapter is None else self.adapter.logit_scale
-        return self.tower.logit_scale if learned is None else learned
+        scale = self.tower.logit_scale if learned is None else learned
+        return align(features, prototypes, batch.categories, scale)
 
     def forward(self, batch: Batch) -> Prediction:
-        """Scores and maps of a batch, at the size of its images."""
+        """Scores and maps of a batch, at the size of its images.
+
+        Raises:
+            ValueError: If the recipe learns, and was neither trained nor has read a checkpoint.
+        """
+        expect_trained(self._is_trained, self._terms)
         features, alignment = self._look(batch)
         height, width = batch.images.shape[-2:]
         return self.head(features, alignment, batch.categories, (height, width))
@@ -167,23 +169,26 @@ class AnomalyTask(LightningModule):
         features = self.encode(batch.images)
         return features, self.compare(features, self.prototypes(batch), batch)
 
-    # Training
+    def on_train_start(self) -> None:
+        """Note the seed of the run; whatever the head knows is of another one."""
+        self._random_seed = torch.initial_seed()
+        self._prepared_at = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Weighted sum of the losses; None where nothing learns."""
-        del batch_idx
-        if not len(self.losses):
+        """Weighted sum of the losses; None where there is none."""
+        if not self._terms:
             return None
+        # So that a resumed training drops the same units as one that was never interrupted.
+        torch.manual_seed((self._random_seed + _STEPS_APART * self.global_step + batch_idx) % 2**63)
         features = self.encode(batch.images)
         prototypes = self.prototypes(batch)
         alignment = self.compare(features, prototypes, batch)
         inputs = LossInputs(batch, features, prototypes, alignment)
         total = torch.zeros((), device=self.device)
-        for loss in self._terms():
-            if loss.weight:
-                value = loss(inputs)
-                self.log(f"train/{loss.name}", value.detach(), batch_size=len(batch))
-                total = total + loss.weight * value
+        for loss in self._terms:
+            value = loss(inputs)
+            self.log(f"train/{loss.name}", value.detach(), batch_size=len(batch))
+            total = total + loss.weight * value
         self.log("train/loss", total.detach(), batch_size=len(batch), prog_bar=True)
         return total
 
@@ -192,32 +197,33 @@ class AnomalyTask(LightningModule):
         if self.trainer.fit_loop.done:
             self.prepare_head()
 
+    def on_train_end(self) -> None:
+        """Prepare the head where training stopped early."""
+        self.prepare_head()
+
     def prepare_head(self) -> None:
         """Let the head observe normal training images and validation images; fit thresholds."""
-        if self._prepared_at == self.global_step and self._prepared_at is not None:
+        if self._prepared_at == self.global_step:
             return
-        was_training = self.training
+        data, head, was_training = data_of(self.trainer), self.head, self.training
         self.eval()
-        with torch.no_grad():
-            if self.head.needs_reference:
-                batches = self._data.reference_dataloader()
-                observe_reference(self.head, batches, self.encode, self.device)
-            if self._data.splits.validation:
-                if self.head.needs_validation:
-                    batches = self._data.val_dataloader()
-                    observe_validation(self.head, batches, self._look, self.device)
-                self.thresholds_fitted = fit_thresholds(
-                    *predict_all(self._data.val_dataloader(), self, self.device),
-                    self.false_alarm_budget,
-                )
+        self._is_trained = True
+        # Ordinary tensors, in the precision of testing, even in the midst of a validation.
+        precision = self.trainer.precision_plugin.forward_context()
+        with torch.inference_mode(False), torch.no_grad(), precision:
+            if head.needs_reference:
+                observe_reference(head, data.reference_dataloader(), self.encode, self.device)
+            if data.splits.validation:
+                if head.needs_validation:
+                    observe_validation(head, data.val_dataloader(), self._look, self.device)
+                found = predict_all(data.val_dataloader(), self, self.device)
+                self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
         self.train(was_training)
         self._prepared_at = self.global_step
 
-    # Validation, test, prediction
-
     def on_validation_epoch_start(self) -> None:
         """Inside ``fit``, scores need a head prepared with the weights of this moment."""
-        if self.trainer.training and not self.trainer.sanity_checking:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.prepare_head()
         self._collector.reset()
 
@@ -267,33 +273,23 @@ class AnomalyTask(LightningModule):
         """What the thresholds were fitted on, in words."""
         return self.thresholds_fitted.source
 
-    # Checkpoints
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave frozen weights out; add what is not a weight."""
         checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.tower)
-        checkpoint[_STATE] = {
-            "class_names": list(self.class_names),
-            "thresholds": dict(self.thresholds_fitted.values),
-            "threshold_source": self.thresholds_fitted.source,
-        }
+        write_entries(checkpoint, self.class_names, self.thresholds_fitted)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that checkpoint and recipe belong together before weights are read.
+        """Take over categories and thresholds, and check that the recipe is the same.
 
         Raises:
-            ValueError: If it is not one of ours, or misses trained weights of this recipe.
+            ValueError: If it is not one of ours, lacks a category of this run, or holds the weights
+                of other parts.
         """
-        expect_complete(checkpoint, _STATE, self.state_dict(), self.tower, self.class_names)
-        stored = checkpoint[_STATE]
-        self.thresholds_fitted = Thresholds(stored["thresholds"], stored["threshold_source"])
+        class_names, self.thresholds_fitted = read_entries(checkpoint, self.class_names)
+        self.attach(class_names)
+        # Empty again; and this run may look at only some of the trained categories.
+        self.head.attach(self.tower, class_names)
+        self.class_names = class_names
+        expect_same_weights(checkpoint["state_dict"], self.state_dict(), self.tower)
         self._prototypes.clear()
-
-    @property
-    def _data(self) -> AnomalyDataModule:
-        data = self.trainer.datamodule
-        if not isinstance(data, AnomalyDataModule):
-            raise TypeError(
-                f"expected an AnomalyDataModule as the trainer's data, got {type(data).__name__}"
-            )
-        return data
+        self._is_trained = True

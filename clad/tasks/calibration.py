@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from clad.checks import expect_range
 
 _FEWEST_NORMALS = 5
 """Below this many normal images, a quantile says next to nothing."""
+_ROUNDING = 1e-9
+"""Keeps a product such as 10 x 0.3 from falling short of the integer it is."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,13 @@ def fit_thresholds(
     categories: tuple[str, ...],
     false_alarm_budget: float,
 ) -> Thresholds:
-    """Per category, the score that the stated share of normal validation images reaches.
+    """Per category, the lowest threshold that keeps the promised share of false alarms.
 
-    The quantile is the conformal one: with n normal images it is the score of rank
-    ``ceil((n + 1)(1 - budget))`` counted from below, or one step above the largest score where the
-    budget asks for more images than there are, so that the chance of a false alarm on a new normal
-    image is at most the budget if it is drawn as the validation images were.
+    With n normal images of a category and the budget b, the threshold lies one step above the score
+    of rank ``ceil((n + 1)(1 - b))`` counted from below. A new normal image, drawn as they were, is
+    then called anomalous with a chance of at most b: the conformal quantile, exact also for tied
+    scores. Fewer than 1/b - 1 images cannot promise that; the threshold is then one step above the
+    largest score, the chance at most 1 / (n + 1), and ``source`` says so.
 
     Args:
         scores: (N,) raw scores of validation images.
@@ -52,21 +56,29 @@ def fit_thresholds(
     Source: Vovk et al., Algorithmic learning in a random world (2005); split conformal prediction.
     """
     expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
-    values, sizes = {}, []
+    values: dict[str, float] = {}
+    sizes: list[int] = []
+    without: list[str] = []
     for category in dict.fromkeys(categories):
         normal = np.sort(scores[(np.asarray(categories) == category) & (labels == 0)])
         if len(normal) < _FEWEST_NORMALS:
+            without.append(category)
             continue
-        rank = int(np.ceil((len(normal) + 1) * (1 - false_alarm_budget)))
-        values[category] = float(normal[min(rank, len(normal)) - 1])
-        if rank >= len(normal):
-            values[category] = float(np.nextafter(normal[-1], np.inf))
+        above = math.floor((len(normal) + 1) * false_alarm_budget + _ROUNDING)
+        values[category] = _step_above(normal[-max(above, 1)])
         sizes.append(len(normal))
     if not values:
         return Thresholds({}, f"none: fewer than {_FEWEST_NORMALS} normal validation images")
     counts = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    return Thresholds(
-        values,
-        f"{counts} normal validation images per category, at most {false_alarm_budget:.0%} false "
-        "alarms",
-    )
+    promised = max(false_alarm_budget, 1 / (min(sizes) + 1))
+    source = f"{counts} normal validation images per category, at most {promised:.1%} false alarms"
+    if promised > false_alarm_budget:
+        source += f" (too few images to promise {false_alarm_budget:.1%})"
+    if without:
+        source += f"; none for {', '.join(without)}: fewer than {_FEWEST_NORMALS}"
+    return Thresholds(values, source)
+
+
+def _step_above(score: float) -> float:
+    """The next float32: scores are float32, and some readers compare in that precision."""
+    return float(np.nextafter(np.float32(score), np.float32(np.inf)))

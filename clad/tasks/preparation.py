@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
 from clad.types import Alignment, Batch, ImageFeatures, Prediction
 
+Encode = Callable[[Tensor], ImageFeatures]
+"""(B, 3, H, W) images -> adapted features."""
 
-@torch.no_grad()
+Look = Callable[[Batch], tuple[ImageFeatures, Alignment | None]]
+"""Batch -> adapted features and their text logits."""
+
+
 def observe_reference(
-    head: Head,
-    batches: Iterable[Batch],
-    encode: Callable[[Tensor], ImageFeatures],
-    device: torch.device,
+    head: Head, batches: Iterable[Batch], encode: Encode, device: torch.device
 ) -> None:
     """Show the head normal training images."""
     head.start_reference()
@@ -27,14 +31,10 @@ def observe_reference(
     head.finish_reference()
 
 
-@torch.no_grad()
 def observe_validation(
-    head: Head,
-    batches: Iterable[Batch],
-    look: Callable[[Batch], tuple[ImageFeatures, Alignment | None]],
-    device: torch.device,
+    head: Head, batches: Iterable[Batch], look: Look, device: torch.device
 ) -> None:
-    """Show the head validation images with their labels; ``look`` gives features and logits."""
+    """Show the head validation images with their labels."""
     head.start_validation()
     for batch in batches:
         features, alignment = look(batch.to(device))
@@ -43,7 +43,6 @@ def observe_validation(
     head.finish_validation()
 
 
-@torch.no_grad()
 def predict_all(
     batches: Iterable[Batch], predict: Callable[[Batch], Prediction], device: torch.device
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
@@ -57,3 +56,18 @@ def predict_all(
         labels.append(batch.labels.cpu().numpy())
         categories += batch.categories
     return np.concatenate(scores), np.concatenate(labels), tuple(categories)
+
+
+def data_of(trainer: Trainer) -> AnomalyDataModule:
+    """The trainer's data.
+
+    Raises:
+        TypeError: If it is no data module of ours, which knows references and categories.
+    """
+    data = trainer.datamodule
+    if not isinstance(data, AnomalyDataModule):
+        raise TypeError(
+            f"expected an AnomalyDataModule as the trainer's data, got {type(data).__name__}; "
+            "pass one as `datamodule`"
+        )
+    return data

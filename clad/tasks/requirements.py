@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from torch.nn import Parameter
 
 from clad.adapters.base import Adapter
 from clad.heads.base import Head
@@ -41,4 +43,30 @@ def expect_text(
             f"{type(tower).__name__} were never trained together and no adapter learns to align "
             "them, so a text score would mean nothing; add one (configs/adapter/) and train it, or "
             "use a head that needs no text (configs/head/)"
+        )
+
+
+def expect_learning(losses: Sequence[Loss], parameters: Iterable[Parameter]) -> None:
+    """Refuse losses that have nothing to teach.
+
+    Raises:
+        ValueError: If there are losses, but no parameter learns.
+    """
+    if losses and not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            f"expected a part that learns from {', '.join(loss.name for loss in losses)}, got "
+            "frozen ones only; add an adapter (configs/adapter/) or leave model.losses out"
+        )
+
+
+def expect_trained(is_trained: bool, losses: Sequence[Loss]) -> None:
+    """Refuse scores of parts that still hold random weights.
+
+    Raises:
+        ValueError: If the recipe learns, and neither was trained nor has read a checkpoint.
+    """
+    if losses and not is_trained:
+        raise ValueError(
+            "expected trained weights for this recipe, got random ones; give those of "
+            "`clad fit` with --ckpt_path"
         )
