@@ -57,7 +57,7 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3) -> Tensor:
 def image_statistics(maps: Sequence[Tensor]) -> Tensor:
     """(B, 2 x sum of C_l) mean and standard deviation of each channel over the positions."""
     flat = [each.flatten(2).float() for each in maps]
-    return torch.cat([torch.cat([each.mean(2), each.std(2)], 1) for each in flat], 1)
+    return torch.cat([torch.cat([each.mean(2), each.std(2, correction=0)], 1) for each in flat], 1)
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
@@ -72,3 +74,18 @@ class Head(nn.Module, ABC):
             categories: B names.
             image_size: (height, width) of the maps.
         """
+
+
+def category_rows(class_names: Sequence[str], categories: Sequence[str]) -> Tensor:
+    """(B,) int64 position of each category among the class names of the run.
+
+    Raises:
+        ValueError: If a category is not one of them.
+    """
+    unknown = sorted(set(categories) - set(class_names))
+    if unknown:
+        raise ValueError(
+            f"expected categories among {', '.join(class_names)}, got {', '.join(unknown)}; "
+            "train on them, or choose with --data.categories"
+        )
+    return torch.tensor([class_names.index(name) for name in categories], dtype=torch.long)

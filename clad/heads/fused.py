@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from clad.heads.base import Head
+from clad.heads.base import Head, category_rows
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
 
@@ -21,7 +21,7 @@ class _Seen:
 
     scores: list[Tensor] = field(default_factory=list)
     map_means: list[Tensor] = field(default_factory=list)
-    map_squares: list[Tensor] = field(default_factory=list)
+    map_variances: list[Tensor] = field(default_factory=list)
 
 
 class Fused(Head):
@@ -53,6 +53,11 @@ class Fused(Head):
         super().__init__()
         if not heads:
             raise ValueError("expected at least one head to fuse, got none")
+        if any(head.needs_validation for head in heads):
+            raise ValueError(
+                "expected heads without scales of their own to fuse, got one that is fitted on "
+                "validation images itself; name its parts in a single list"
+            )
         for name, weights in (("score_weights", score_weights), ("map_weights", map_weights)):
             if weights is None:
                 continue
@@ -71,6 +76,7 @@ class Fused(Head):
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Attach every head; reserve scales per head and category."""
         self.class_names = tuple(class_names)
+        self._image_size = tower.image_size  # where maps are as smooth as in ``forward``
         shape = (len(self.heads), len(class_names))
         for name in ("score_centre", "map_centre"):
             self.register_buffer(name, torch.zeros(shape))
@@ -101,6 +107,7 @@ class Fused(Head):
         names = range(len(self.class_names))
         self._seen = {(head, name): _Seen() for head in numbers for name in names}
 
+    @torch.no_grad()
     def observe_validation(
         self,
         features: ImageFeatures,
@@ -109,17 +116,17 @@ class Fused(Head):
         labels: tuple[int, ...],
     ) -> None:
         """Keep the scores and map moments of normal images."""
-        size = max(features.grids, key=lambda grid: grid[0] * grid[1])
+        names = category_rows(self.class_names, categories).tolist()
         for number, head in enumerate(self._parts()):
-            prediction = head(features, alignment, categories, size)
-            for row, (category, label) in enumerate(zip(categories, labels, strict=True)):
+            prediction = head(features, alignment, categories, self._image_size)
+            for row, (name, label) in enumerate(zip(names, labels, strict=True)):
                 if label:
                     continue
-                seen = self._seen[number, self.class_names.index(category)]
-                seen.scores.append(prediction.scores[row].detach())
+                seen = self._seen[number, name]
+                seen.scores.append(prediction.scores[row])
                 if prediction.maps is not None:
-                    seen.map_means.append(prediction.maps[row].mean().detach())
-                    seen.map_squares.append(prediction.maps[row].square().mean().detach())
+                    seen.map_means.append(prediction.maps[row].mean())
+                    seen.map_variances.append(prediction.maps[row].var(correction=0))
 
     def finish_validation(self) -> None:
         """Fit centre and spread of every head and category.
@@ -139,9 +146,9 @@ class Fused(Head):
             self.score_spread[head, name] = scores.std().clamp(min=_SMALLEST_STD)
             self.num_seen[name] = len(scores)
             if seen.map_means:
-                centre = torch.stack(seen.map_means).mean()
-                variance = torch.stack(seen.map_squares).mean() - centre.square()
-                self.map_centre[head, name] = centre
+                means = torch.stack(seen.map_means)
+                variance = torch.stack(seen.map_variances).mean() + means.var(correction=0)
+                self.map_centre[head, name] = means.mean()
                 self.map_spread[head, name] = variance.clamp(min=_SMALLEST_STD**2).sqrt()
         self._seen = {}
 
@@ -157,8 +164,7 @@ class Fused(Head):
         Raises:
             ValueError: If the scales of a category were never fitted.
         """
-        rows = torch.tensor([self.class_names.index(name) for name in categories])
-        rows = rows.to(self.score_centre.device)
+        rows = category_rows(self.class_names, categories).to(self.score_centre.device)
         if (self.num_seen[rows] == 0).any():
             raise ValueError(
                 "expected scales fitted on normal validation images, got none; train the recipe to "

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from clad.checks import expect_choice, expect_range
 from clad.features import dense_tokens, enlarge, token_maps, top_mean
-from clad.heads.base import Head
+from clad.heads.base import Head, category_rows
 from clad.heads.nearest import nearest_distance
 from clad.heads.reservoir import Reservoir
 from clad.towers.base import Tower
@@ -82,8 +82,10 @@ class NormalMemory(Head):
             for number, name in enumerate(self.class_names)
         }
 
+    @torch.no_grad()
     def observe(self, features: ImageFeatures, categories: tuple[str, ...]) -> None:
         """Offer the patches of normal images to the banks of their categories."""
+        category_rows(self.class_names, categories)
         tokens = self._tokens(features)
         for row, category in enumerate(categories):
             self._reservoirs[category].offer(tokens[row].flatten(1).T)
@@ -107,6 +109,7 @@ class NormalMemory(Head):
             ValueError: If nothing was observed of a category.
         """
         del alignment
+        category_rows(self.class_names, categories)
         tokens = self._tokens(features)
         distances = torch.empty(len(tokens), *tokens.shape[-2:], device=tokens.device)
         for category in dict.fromkeys(categories):

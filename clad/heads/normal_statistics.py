@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clad.checks import expect_range
 from clad.features import image_statistics, token_maps
-from clad.heads.base import Head
+from clad.heads.base import Head, category_rows
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
 
@@ -71,8 +71,10 @@ class NormalStatistics(Head):
         """Forget what was observed."""
         self._seen = {name: [] for name in self.class_names}
 
+    @torch.no_grad()
     def observe(self, features: ImageFeatures, categories: tuple[str, ...]) -> None:
         """Keep the statistics of normal images."""
+        category_rows(self.class_names, categories)
         for row, category in zip(self._statistics(features), categories, strict=True):
             self._seen[category].append(row)
 
@@ -113,8 +115,7 @@ class NormalStatistics(Head):
             ValueError: If nothing was observed of a category.
         """
         del alignment, image_size
-        index = torch.tensor([self.class_names.index(name) for name in categories])
-        index = index.to(self.centre.device)
+        index = category_rows(self.class_names, categories).to(self.centre.device)
         if (self.num_seen[index] == 0).any():
             missing = sorted(
                 {c for c, n in zip(categories, index, strict=True) if not self.num_seen[n]}
