@@ -22,7 +22,7 @@ from clad.metrics.evaluate import Evaluation, evaluate
 from clad.prompts.base import PromptStrategy, PrototypeCache
 from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds
 from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
-from clad.tasks.preparation import data_of, observe_reference, observe_validation, predict_all
+from clad.tasks.preparation import data_of, full_precision, predict_all, show_images
 from clad.tasks.requirements import expect_learning, expect_text, expect_trained
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
@@ -152,7 +152,8 @@ class AnomalyTask(LightningModule):
             return None
         learned = None if self.adapter is None else self.adapter.logit_scale
         scale = self.tower.logit_scale if learned is None else learned
-        return align(features, prototypes, batch.categories, scale)
+        with full_precision(self.device):
+            return align(features, prototypes, batch.categories, scale)
 
     def forward(self, batch: Batch) -> Prediction:
         """Scores and maps of a batch, at the size of its images.
@@ -163,7 +164,8 @@ class AnomalyTask(LightningModule):
         expect_trained(self._is_trained, self._terms)
         features, alignment = self._look(batch)
         height, width = batch.images.shape[-2:]
-        return self.head(features, alignment, batch.categories, (height, width))
+        with full_precision(self.device):
+            return self.head(features, alignment, batch.categories, (height, width))
 
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
         features = self.encode(batch.images)
@@ -205,17 +207,14 @@ class AnomalyTask(LightningModule):
         """Let the head observe normal training images and validation images; fit thresholds."""
         if self._prepared_at == self.global_step:
             return
-        data, head, was_training = data_of(self.trainer), self.head, self.training
+        data, was_training = data_of(self.trainer), self.training
         self.eval()
         self._is_trained = True
         # Ordinary tensors, in the precision of testing, even in the midst of a validation.
         precision = self.trainer.precision_plugin.forward_context()
         with torch.inference_mode(False), torch.no_grad(), precision:
-            if head.needs_reference:
-                observe_reference(head, data.reference_dataloader(), self.encode, self.device)
+            show_images(self.head, data, self.encode, self._look, self.device)
             if data.splits.validation:
-                if head.needs_validation:
-                    observe_validation(head, data.val_dataloader(), self._look, self.device)
                 found = predict_all(data.val_dataloader(), self, self.device)
                 self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
         self.train(was_training)

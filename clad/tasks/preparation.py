@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -14,33 +15,45 @@ from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
 from clad.types import Alignment, Batch, ImageFeatures, Prediction
 
-Encode = Callable[[Tensor], ImageFeatures]
-"""(B, 3, H, W) images -> adapted features."""
 
-Look = Callable[[Batch], tuple[ImageFeatures, Alignment | None]]
-"""Batch -> adapted features and their text logits."""
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Context without autocast: distances and maps rounded to 8 bits would tie."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
-def observe_reference(
-    head: Head, batches: Iterable[Batch], encode: Encode, device: torch.device
+def show_images(
+    head: Head,
+    data: AnomalyDataModule,
+    encode: Callable[[Tensor], ImageFeatures],
+    look: Callable[[Batch], tuple[ImageFeatures, Alignment | None]],
+    device: torch.device,
 ) -> None:
-    """Show the head normal training images."""
-    head.start_reference()
-    for batch in batches:
-        head.observe(encode(batch.images.to(device)), batch.categories)
-    head.finish_reference()
+    """Let a head observe what it needs: normal training images, then validation images.
 
-
-def observe_validation(
-    head: Head, batches: Iterable[Batch], look: Look, device: torch.device
-) -> None:
-    """Show the head validation images with their labels."""
-    head.start_validation()
-    for batch in batches:
-        features, alignment = look(batch.to(device))
-        labels = tuple(batch.labels.tolist())
-        head.observe_validation(features, alignment, batch.categories, labels)
-    head.finish_validation()
+    Args:
+        head: Learns from them.
+        data: Holds them.
+        encode: (B, 3, H, W) images -> adapted features.
+        look: Batch -> adapted features and their text logits.
+        device: Where both run.
+    """
+    if head.needs_reference:
+        head.start_reference()
+        for batch in data.reference_dataloader():
+            features = encode(batch.images.to(device))
+            with full_precision(device):
+                head.observe(features, batch.categories)
+        head.finish_reference()
+    if head.needs_validation and data.splits.validation:
+        head.start_validation()
+        for batch in data.val_dataloader():
+            features, alignment = look(batch.to(device))
+            labels = tuple(batch.labels.tolist())
+            with full_precision(device):
+                head.observe_validation(features, alignment, batch.categories, labels)
+        head.finish_validation()
 
 
 def predict_all(
