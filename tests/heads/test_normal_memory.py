@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from made_features import features_of, observed, random_features, tower
+from scipy.spatial.distance import cdist
+
+from clad.features import dense_tokens, enlarge, token_maps, top_mean
+from clad.heads.normal_memory import NormalMemory
+
+SIZE = (8, 8)
+EVERYTHING = 10_000
+
+
+@pytest.fixture(autouse=True)
+def _exact_search(monkeypatch):
+    """Machines with fast bfloat16 look for the nearest row in it; these tests compare numbers."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+
+
+def made(names=("nut",), **settings) -> NormalMemory:
+    head = NormalMemory(**({"size": EVERYTHING, "sigma_px": 0.0} | settings))
+    head.attach(tower(3, 5), names)
+    return head
+
+
+def rows_of(features, neighbourhood=3) -> np.ndarray:
+    """(B, P, C) stacked tokens as the head is meant to compare them."""
+    return dense_tokens(token_maps(features), neighbourhood).flatten(2).mT.double().numpy()
+
+
+def slow_distances(train, queries, scale: str) -> np.ndarray:
+    bank = rows_of(train).reshape(-1, 8)
+    spread = bank.std(0) if scale == "standardise" else 1.0
+    return np.stack([cdist(image / spread, bank / spread).min(1) for image in rows_of(queries)])
+
+
+@pytest.mark.parametrize("scale", ["standardise", "none"])
+def test_maps_are_distances_to_the_nearest_normal_patch(scale):
+    train, queries = random_features(6), random_features(3, seed=1)
+    head = observed(made(scale=scale, top_share=0.0), train, ("nut",) * 6)
+    found = head(queries, None, ("nut",) * 3, (4, 4))
+    expected = slow_distances(train, queries, scale)
+    np.testing.assert_allclose(found.maps.flatten(1), expected, rtol=1e-4)
+    np.testing.assert_allclose(found.scores, expected.max(1), rtol=1e-4)
+
+
+def test_unit_scale_gives_every_layers_token_the_same_say():
+    train, queries = random_features(6), random_features(2, seed=1)
+    head = observed(made(scale="unit", neighbourhood=1), train, ("nut",) * 6)
+    found = head(queries, None, ("nut",) * 2, (4, 4))
+    louder = features_of(*(9.0 * each for each in token_maps(queries)))
+    torch.testing.assert_close(head(louder, None, ("nut",) * 2, (4, 4)).maps, found.maps)
+
+
+def test_standardised_channels_do_not_depend_on_their_units():
+    units = torch.tensor([1.0, 100.0, 0.01])[:, None, None]
+    fine = [torch.randn(n, 3, 4, 4) for n in (5, 2)]
+    predictions = []
+    for factor in (torch.ones(3, 1, 1), units):
+        head = NormalMemory(size=EVERYTHING)
+        head.attach(tower(3), ("nut",))
+        observed(head, features_of(fine[0] * factor), ("nut",) * 5)
+        predictions.append(head(features_of(fine[1] * factor), None, ("nut",) * 2, SIZE))
+    torch.testing.assert_close(predictions[0].scores, predictions[1].scores, rtol=1e-4, atol=1e-5)
+
+
+def test_each_category_has_a_memory_of_its_own():
+    nuts, tiles = random_features(4), random_features(4, seed=1)
+    head = made(("nut", "tile"), top_share=0.0)
+    head.start_reference()
+    head.observe(nuts, ("nut",) * 4)
+    head.observe(tiles, ("tile",) * 4)
+    head.finish_reference()
+    assert head(nuts, None, ("nut",) * 4, SIZE).scores.max() < 1e-5
+    assert head(nuts, None, ("tile",) * 4, SIZE).scores.min() > 0.1
+    mixed = head(nuts, None, ("nut", "tile", "nut", "tile"), SIZE).scores
+    alone = [head(nuts, None, (name,) * 4, SIZE).scores for name in ("nut", "tile")]
+    expected = torch.stack([alone[0][0], alone[1][1], alone[0][2], alone[1][3]])
+    torch.testing.assert_close(mixed, expected)
+
+
+def test_the_bank_is_bounded_and_does_not_grow_with_the_data():
+    head = made(size=20)
+    head.start_reference()
+    for seed in range(5):
+        head.observe(random_features(8, seed=seed), ("nut",) * 8)
+    head.finish_reference()
+    assert head.bank_0.shape == (20, 8)
+
+
+def test_observing_again_starts_from_nothing_and_repeats():
+    head = observed(made(size=20), random_features(8), ("nut",) * 8)
+    first = head.bank_0.clone()
+    assert torch.equal(observed(head, random_features(8), ("nut",) * 8).bank_0, first)
+    assert not torch.equal(
+        observed(made(size=20, seed=1), random_features(8), ("nut",) * 8).bank_0, first
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_score_and_map_come_from_the_same_distances(share):
+    head = observed(made(top_share=share, sigma_px=2.0), random_features(5), ("nut",) * 5)
+    queries = random_features(2, seed=1)
+    found = head(queries, None, ("nut",) * 2, (32, 32))
+    head.sigma_px = 0.0
+    distances = head(queries, None, ("nut",) * 2, (4, 4)).maps
+    torch.testing.assert_close(found.scores, top_mean(distances, share))
+    torch.testing.assert_close(found.maps, enlarge(distances, (32, 32), 2.0))
+
+
+def test_chosen_layers_alone_count():
+    head = NormalMemory(size=EVERYTHING, layers=(1,))
+    head.attach(tower(3, 5), ("nut",))
+    observed(head, random_features(4), ("nut",) * 4)
+    assert head.bank_0.shape[1] == 5
+
+
+def test_state_makes_the_round_trip_in_whatever_size_the_bank_has():
+    train, queries = random_features(6), random_features(2, seed=1)
+    head = observed(made(("nut", "tile")), train, ("nut", "tile") * 3)
+    fresh = made(("nut", "tile"))
+    fresh.load_state_dict(head.state_dict())
+    assert fresh.bank_0.shape == (48, 8)
+    arguments = (queries, None, ("nut", "tile"), SIZE)
+    assert torch.equal(fresh(*arguments).scores, head(*arguments).scores)
+    fresh.load_state_dict(made(("nut", "tile")).state_dict())
+    assert fresh.bank_0.shape == (0, 0), "a memory may be emptied, too"
+
+
+def test_categories_that_were_not_seen_are_refused():
+    head = made(("nut", "tile"))
+    with pytest.raises(ValueError, match="expected normal images of nut in the memory, got none"):
+        head(random_features(1), None, ("nut",), SIZE)
+    observed(head, random_features(2), ("nut",) * 2)
+    with pytest.raises(ValueError, match="expected normal images of tile in the memory, got none"):
+        head(random_features(2), None, ("nut", "tile"), SIZE)
+    with pytest.raises(ValueError, match="expected categories among nut, tile, got screw"):
+        head(random_features(1), None, ("screw",), SIZE)
+    head.start_reference()
+    with pytest.raises(ValueError, match="expected categories among nut, tile, got screw"):
+        head.observe(random_features(1), ("screw",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, r"expected size in \[1"),
+        ({"top_share": 1.5}, r"expected top_share in \[0, 1\], got 1.5"),
+        ({"sigma_px": -1}, r"expected sigma_px in \[0"),
+        ({"scale": "whiten"}, "expected scale to be one of none, standardise, unit; got 'whiten'"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        NormalMemory(**settings)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from clad.features import dense_tokens, enlarge, image_statistics, token_maps, top_mean
+from clad.types import ImageFeatures
+
+
+def features_of(*maps):
+    """Features whose layers are the given (B, C, h, w) maps."""
+    tokens = tuple(each.flatten(2).transpose(1, 2) for each in maps)
+    grids = tuple(tuple(each.shape[-2:]) for each in maps)
+    return ImageFeatures(tokens, grids, summary=torch.zeros(len(maps[0]), 1))
+
+
+def slow_average(image, side):
+    """Mean over the part of the square around each position that lies inside."""
+    height, width = image.shape
+    reach = side // 2
+    result = np.empty_like(image)
+    for row in range(height):
+        for column in range(width):
+            rows = slice(max(0, row - reach), row + reach + 1)
+            columns = slice(max(0, column - reach), column + reach + 1)
+            result[row, column] = image[rows, columns].mean()
+    return result
+
+
+class TestTokenMaps:
+    def test_tokens_lie_row_by_row(self):
+        tokens = torch.arange(6.0).view(1, 6, 1)
+        features = ImageFeatures((tokens,), ((2, 3),), torch.zeros(1, 1))
+        assert token_maps(features)[0].tolist() == [[[[0, 1, 2], [3, 4, 5]]]]
+
+    def test_layers_are_chosen_in_the_order_asked_for(self):
+        fine, coarse = torch.rand(2, 3, 4, 4), torch.rand(2, 5, 2, 2)
+        features = features_of(fine, coarse)
+        assert [m.shape[1] for m in token_maps(features)] == [3, 5]
+        assert torch.equal(token_maps(features, (1,))[0], coarse)
+        assert [m.shape[1] for m in token_maps(features, (1, 0))] == [5, 3]
+
+    @pytest.mark.parametrize("layer", [2, -1])
+    def test_a_layer_that_is_not_there_is_refused(self, layer):
+        features = features_of(torch.rand(1, 3, 4, 4), torch.rand(1, 5, 2, 2))
+        with pytest.raises(ValueError, match=rf"expected layer to be one of 0, 1; got '{layer}'"):
+            token_maps(features, (layer,))
+
+
+class TestDenseTokens:
+    @pytest.mark.parametrize("side", [1, 3, 5])
+    def test_averages_equal_a_slow_loop_borders_included(self, side):
+        maps = torch.rand(2, 3, 6, 7)
+        found = dense_tokens([maps], side)
+        for image in range(2):
+            for channel in range(3):
+                expected = slow_average(maps[image, channel].numpy(), side)
+                np.testing.assert_allclose(found[image, channel], expected, atol=1e-6)
+
+    def test_coarse_layers_are_enlarged_to_the_finest_and_stacked_behind_it(self):
+        fine, coarse = torch.rand(1, 2, 4, 4), torch.rand(1, 3, 2, 2)
+        found = dense_tokens([fine, coarse], neighbourhood=1)
+        assert found.shape == (1, 5, 4, 4)
+        assert torch.equal(found[:, :2], fine)
+        # Bilinear between pixel centres: halfway positions lie at quarters, borders repeat.
+        weights = np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+        expected = weights @ coarse[0].numpy() @ weights.T
+        np.testing.assert_allclose(found[0, 2:], expected, atol=1e-6)
+
+    def test_layers_keep_their_order_whichever_is_finest(self):
+        coarse, fine = torch.rand(1, 3, 2, 2), torch.rand(1, 2, 4, 4)
+        assert torch.equal(dense_tokens([coarse, fine], 1)[:, 3:], fine)
+
+
+class TestImageStatistics:
+    def test_means_then_deviations_layer_by_layer(self):
+        fine, coarse = torch.rand(2, 3, 4, 4), torch.rand(2, 5, 2, 2)
+        found = image_statistics([fine, coarse]).numpy()
+        for image in range(2):
+            expected = np.concatenate(
+                [
+                    part
+                    for maps in (fine, coarse)
+                    for part in (
+                        maps[image].numpy().mean((1, 2)),
+                        maps[image].numpy().std((1, 2)),
+                    )
+                ]
+            )
+            np.testing.assert_allclose(found[image], expected, atol=1e-6)
+
+    def test_a_single_position_has_no_deviation(self):
+        found = image_statistics([torch.rand(1, 3, 1, 1)])
+        assert found.isfinite().all()
+        assert found[0, 3:].tolist() == [0, 0, 0]
+
+    def test_half_precision_comes_out_in_single(self):
+        assert image_statistics([torch.rand(1, 3, 2, 2).bfloat16()]).dtype == torch.float32
+
+
+class TestEnlarge:
+    @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.5, 4.0])
+    def test_blur_equals_scipys_gaussian_with_mirrored_borders(self, sigma):
+        maps = torch.rand(2, 24, 37)
+        expected = ndimage.gaussian_filter(
+            maps.double().numpy(), sigma=(0, sigma, sigma), mode="mirror", truncate=4
+        )
+        np.testing.assert_allclose(enlarge(maps, (24, 37), sigma), expected, atol=1e-6)
+
+    def test_without_blur_it_is_bilinear_between_pixel_centres(self):
+        maps = torch.tensor([[[0.0, 1.0]]])
+        assert enlarge(maps, (1, 4)).tolist() == [[[0, 0.25, 0.75, 1]]]
+
+    @pytest.mark.parametrize("sigma", [0.0, 4.0, 30.0])
+    def test_constant_maps_stay_as_they_are(self, sigma):
+        found = enlarge(torch.full((1, 4, 4), -2.5), (16, 20), sigma)
+        torch.testing.assert_close(found, torch.full((1, 16, 20), -2.5))
+
+    def test_a_blur_wider_than_the_image_is_cut_at_its_side(self):
+        found = enlarge(torch.rand(1, 3, 2), (3, 2), sigma_px=50)
+        assert found.shape == (1, 3, 2)
+        assert found.isfinite().all()
+
+    def test_a_peak_stays_where_it_was(self):
+        maps = torch.zeros(1, 8, 8)
+        maps[0, 2, 5] = 1
+        row, column = divmod(int(enlarge(maps, (64, 64), 4.0).argmax()), 64)
+        assert (row // 8, column // 8) == (2, 5)
+
+
+class TestTopMean:
+    @pytest.mark.parametrize(
+        ("share", "expected"), [(0.0, 12.0), (0.25, 11.0), (0.5, 9.5), (1.0, 6.5), (1 / 24, 12.0)]
+    )
+    def test_hand_computed_of_one_to_twelve(self, share, expected):
+        shuffled = torch.randperm(12).float().view(1, 3, 4) + 1
+        assert top_mean(shuffled, share).tolist() == [expected]
+
+    def test_images_do_not_mix(self):
+        maps = torch.stack([torch.zeros(2, 2), torch.ones(2, 2)])
+        assert top_mean(maps, 0.5).tolist() == [0, 1]
