@@ -81,6 +81,9 @@ def _alternatives(where: str, words: Vocabulary, given: str) -> str:
     if contract is None:
         return ""
     known = known_classes(contract)
+    if given and "." not in given:
+        known_names = {path.rpartition(".")[2]: path for path in known}
+        given = known_names.get(given, given)
     return f"; known are {', '.join(known)}{closest(given, known)}"
 
 
@@ -109,6 +112,19 @@ def _unknown_class(match: re.Match[str], where: str, words: Vocabulary) -> str:
     )
 
 
+def _short_name(match: re.Match[str], where: str, words: Vocabulary) -> str:
+    name = match["path"]
+    start = f"expected the import path of a class for {where}, got {name!r}"
+    return start + _alternatives(where, words, name)
+
+
+def _unknown_name(match: re.Match[str], where: str, words: Vocabulary) -> str:
+    del words
+    return (
+        f"expected a class for {where}, got {match['module']}.{match['name']}, which does not exist"
+    )
+
+
 def _wrong_kind(match: re.Match[str], where: str, words: Vocabulary) -> str:
     return (
         f"expected a {match['kind']} for {where}, got {match['path']}, which is none"
@@ -117,7 +133,8 @@ def _wrong_kind(match: re.Match[str], where: str, words: Vocabulary) -> str:
 
 
 def _unknown_key(match: re.Match[str], where: str, words: Vocabulary) -> str:
-    del where
+    if where:
+        return f"expected settings that {where} takes, got {match['key']!r}, which is not one"
     group, given = match.groupdict().get("group"), match["key"].partition(".")[0]
     start = f"{group}." if group else ""
     names = {
@@ -146,8 +163,10 @@ def _missing(match: re.Match[str], where: str, words: Vocabulary) -> str:
 
 def _wrong_type(match: re.Match[str], where: str, words: Vocabulary) -> str:
     del words
-    kind = re.sub(r"<class '([\w.]+)'>", r"\1", match["kind"])
-    return f"expected {where} to be {one_sentence(kind)}, got {one_sentence(match['value'])!r}"
+    found = match.groupdict()
+    kind = found["kind"] if "kind" in found else f"one of {found['kinds']}"
+    shown = re.sub(r"<class '([\w.]+)'>", r"\1", kind)
+    return f"expected {where} to be {one_sentence(shown)}, got {one_sentence(match['value'])!r}"
 
 
 def _no_variable(match: re.Match[str], where: str, words: Vocabulary) -> str:
@@ -175,13 +194,15 @@ _ANSWERS = (
         r"Import path (?P<path>[\w.]+) does not correspond to a subclass of (?P<kind>\w+)",
         _wrong_kind,
     ),
+    (r"Expected a dot import path string: (?P<path>\w+)", _short_name),
     (r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'", _unknown_key),
     (r"Option '(?P<key>[\w.]+)' is not accepted", _unknown_key),
+    (r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'", _unknown_name),
     (r"Unrecognized arguments: (?P<flags>.+)", _unknown_flag),
     (r"Option '(?P<key>[\w.]+)' is required", _missing),
     (r"Expected a (?P<kind>[^.]*(?:\.[^.\s][^.]*)*)\. Got value: (?P<value>.+)", _wrong_type),
     (
-        r"Subtypes: \[(?P<kind>.+)\]\s(?s:.*)Given value: (?P<value>.+)",
+        r"Subtypes: \[(?P<kinds>.+)\]\s(?s:.*)Given value: (?P<value>.+)",
         _wrong_type,
     ),
     (r"Environment variable '(?P<name>\w+)' not found\"\s+full_key: (?P<key>\S+)", _no_variable),

@@ -18,16 +18,32 @@ NAMELESS = "untitled"
 
 def named_files(arguments: Sequence[str]) -> list[Path]:
     """Files after ``--config`` or ``-c``, in their order; later ones win."""
-    files = []
-    for position, word in enumerate(arguments):
+    return [Path(name) for name in _split(arguments)[0]]
+
+
+def files_first(arguments: Sequence[str]) -> list[str]:
+    """The same words with configuration files in front, so that every option wins over them.
+
+    Otherwise a complete configuration after an option would silently set it back.
+    """
+    names, others = _split(arguments)
+    return [*(word for name in names for word in ("--config", name)), *others]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of configuration files, and all other words."""
+    names, others = [], []
+    words = iter(arguments)
+    for word in words:
         flag, equals, value = word.partition("=")
-        if flag not in _FLAGS:
-            continue
-        if equals:
-            files.append(Path(value))
-        elif position + 1 < len(arguments):
-            files.append(Path(arguments[position + 1]))
-    return files
+        if flag in _FLAGS:
+            given = value if equals else next(words, None)
+            if given is None:
+                raise UsageError(f"expected a file after {flag}, got nothing")
+            names.append(given)
+        else:
+            others.append(word)
+    return names, others
 
 
 def check_files(files: Sequence[Path]) -> None:

@@ -42,6 +42,11 @@ def guarded(work: Callable[[], int]) -> int:
     """
     try:
         return work()
+    except SystemExit as leaving:
+        # --help and --print_config leave this way, after they have printed.
+        if not isinstance(leaving.code, int | None):
+            raise
+        return leaving.code or DONE
     except InterruptedRunError as interruption:
         _say(f"clad: interrupted; {interruption}")
         return INTERRUPTED

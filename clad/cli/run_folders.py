@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -80,9 +81,9 @@ def run_of(checkpoint: Path) -> Path | None:
 
 
 def remove_if_empty(run_dir: Path) -> None:
-    """Take back a run directory in which nothing was written."""
-    if run_dir.is_dir() and not any(run_dir.iterdir()):
-        run_dir.rmdir()
+    """Remove a run directory that holds no file."""
+    if run_dir.is_dir() and not any(path.is_file() for path in run_dir.rglob("*")):
+        shutil.rmtree(run_dir)
 
 
 def _newest(run_dir: Path | None, recipe: str, runs: Path) -> Path:

@@ -25,6 +25,7 @@ from clad.cli.errors import InterruptedRunError, UsageError
 from clad.cli.quiet import quieten
 from clad.cli.run_folders import (
     CHECKPOINTS,
+    LAST,
     RUNS,
     create_run_dir,
     find_checkpoint,
@@ -36,6 +37,7 @@ from clad.tasks.anomaly_task import AnomalyTask
 from clad.version import __version__
 
 SEED = 42
+_LOSSES = "training"
 
 
 class TrainerCLI(LightningCLI):
@@ -120,7 +122,8 @@ class TrainerCLI(LightningCLI):
             "log_every_n_steps": 10,
         }
         if self.verb == "fit":
-            own["logger"] = CSVLogger(self.run_dir, name="", version="")
+            # A folder for each start, because a logger deletes the lines of an earlier one.
+            own["logger"] = CSVLogger(self.run_dir, _LOSSES, f"{self.started:%Y%m%d-%H%M%S}")
         else:
             own |= {"logger": False, "enable_checkpointing": False}
         settings |= {name: value for name, value in own.items() if chosen[name] is None}
@@ -130,9 +133,11 @@ class TrainerCLI(LightningCLI):
         settings["callbacks"] = [*_as_list(chosen.callbacks), *self._own_callbacks(is_watched)]
         try:
             trainer: Trainer = super().instantiate_trainer(**settings)
-        except MisconfigurationException as error:
-            remove_if_empty(self.run_dir)
-            raise UsageError(str(error)) from error
+        except Exception as error:
+            self.take_back_run_dir()
+            if isinstance(error, MisconfigurationException):
+                raise refused(error) from error
+            raise
         return trainer
 
     def _own_callbacks(self, is_watched: bool) -> list[Callback]:
@@ -142,8 +147,16 @@ class TrainerCLI(LightningCLI):
             callbacks.append(TellProgress(each_epoch=not is_watched))
             if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
                 folder = self.run_dir / CHECKPOINTS
-                callbacks.append(ModelCheckpoint(folder, save_last=True, save_top_k=0))
+                # One file, written anew after every epoch; None to monitor means the newest.
+                callbacks.append(
+                    ModelCheckpoint(folder, Path(LAST).stem, enable_version_counter=False)
+                )
         return callbacks
+
+    def take_back_run_dir(self) -> None:
+        """Remove the run directory if it was made for this run and nothing was written to it."""
+        if self.config_init.trainer.default_root_dir is None:
+            remove_if_empty(self.run_dir)
 
     def _choose_run_dir(self, given: str | Path | None) -> Path:
         if given is not None:
@@ -205,13 +218,13 @@ class Session:
         try:
             work()
         except MisconfigurationException as error:
-            raise UsageError(str(error)) from error
+            raise refused(error) from error
         except (KeyboardInterrupt, SystemExit) as leaving:
             if isinstance(leaving, KeyboardInterrupt) or self.trainer.interrupted:
                 raise InterruptedRunError(self._what_is_left()) from leaving
             raise
         finally:
-            remove_if_empty(self.run_dir)
+            self.cli.take_back_run_dir()
         self.seconds[stage] = time.perf_counter() - began
 
     def _what_is_left(self) -> str:
@@ -241,6 +254,11 @@ def open_session(verb: str, arguments: Sequence[str], command: str) -> Session:
     began = time.perf_counter()
     cli = TrainerCLI(verb, arguments, started)
     return Session(command, cli, {"build": time.perf_counter() - began})
+
+
+def refused(error: MisconfigurationException) -> UsageError:
+    """Lightning's own sentence, with where to change what it complains of."""
+    return UsageError(f"expected settings that the trainer accepts, got: {error}; see `trainer:`")
 
 
 def _as_list(callbacks: Callback | list[Callback] | None) -> list[Callback]:

@@ -55,7 +55,7 @@ def train(session: Session) -> Path | None:
         _tell(session, "no checkpoint is kept (fast_dev_run or enable_checkpointing)")
         return None
     # Once more: the head has looked at references and validation images since the last epoch.
-    trainer.save_checkpoint(checkpoint)
+    trainer.save_checkpoint(checkpoint, weights_only=False)
     if trainer.is_global_zero:
         write_json(session.run_dir / CARD, _card(session))
         write_json(session.run_dir / DATA, session.data.fingerprint())

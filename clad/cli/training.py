@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
-from clad.cli.config_files import check_files, named_files
+from clad.cli.config_files import check_files, files_first, named_files
 from clad.cli.errors import DONE
 from clad.cli.run_folders import CONFIG, run_of
 
@@ -22,7 +23,7 @@ def run(verb: str, arguments: list[str]) -> int:
     """
     command = shlex.join(["clad", verb, *arguments])
     check_files(named_files(arguments))
-    arguments = [*_configuration_of_checkpoint(arguments), *arguments]
+    arguments = files_first([*_configuration_of_checkpoint(arguments), *arguments])
     from clad.cli import stages
     from clad.cli.session import open_session
 
@@ -33,8 +34,6 @@ def run(verb: str, arguments: list[str]) -> int:
 
 def _configuration_of_checkpoint(arguments: list[str]) -> list[str]:
     """``--config RUN/config.yaml`` if only a checkpoint in RUN is named."""
-    from pathlib import Path
-
     if named_files(arguments):
         return []
     for position, word in enumerate(arguments):
