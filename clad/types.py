@@ -224,6 +224,14 @@ class Prediction:
     maps: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
 
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Prediction:
+        """Copy on ``device``; Lightning calls this on what ``predict`` returns."""
+        return Prediction(
+            self.scores.to(device, non_blocking=non_blocking),
+            None if self.maps is None else self.maps.to(device, non_blocking=non_blocking),
+            {name: p.to(device, non_blocking=non_blocking) for name, p in self.parts.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Region:
