@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from clad.cli.callbacks import KeepConfiguration, TellProgress
 from clad.cli.config_errors import Vocabulary, explain
-from clad.cli.config_files import named_files, recipe_name
+from clad.cli.config_files import NAMELESS, named_files, recipe_name
 from clad.cli.errors import InterruptedRunError, UsageError
 from clad.cli.quiet import quieten
 from clad.cli.run_folders import (
@@ -95,6 +95,11 @@ class TrainerCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except (ArgumentError, OmegaConfBaseException) as error:
+            if self.recipe == NAMELESS and "is required" in str(error):
+                raise UsageError(
+                    "expected a recipe, got no --config; name one, such as "
+                    "--config configs/recipes/clad_folder.yaml"
+                ) from error
             options = [
                 action.dest
                 for action in parser._actions

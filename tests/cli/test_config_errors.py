@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_recipe import write_images, write_part, write_recipe
+from tiny_recipe import write_part
 
 from clad.cli.config_errors import Vocabulary, contract_of, explain, known_classes
 from clad.cli.main import main
 
-
-@pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("work")
-    write_recipe(folder)
-    write_images(folder / "images")
-    with contextlib.chdir(folder):
-        yield folder
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -90,14 +81,12 @@ IN_FILES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ("content", "parts"), IN_FILES, ids=[parts[0][:60] for _, parts in IN_FILES]
 )
 def test_mistake_in_a_file(
-    folder: Path,
+    workplace: Path,
     content: dict[str, Any],
     parts: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    part = write_part(folder, "mistake", content)
-    words = ["--data.root=images"] if "root" in content.get("data", {}) else []
-    del words
+    part = write_part(workplace, "mistake", content)
     said = complaint_of_file(capsys, part)
     for expected in parts:
         assert expected in said
@@ -133,16 +122,28 @@ def test_mistake_on_the_command_line(
 def test_nothing_given_asks_for_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test"]) == 2
     said = capsys.readouterr().err
-    assert "expected a value for model." in said
-    assert "name a recipe (configs/recipes/) with --config" in said
+    assert said == (
+        "clad: error: expected a recipe, got no --config; name one, such as "
+        "--config configs/recipes/clad_folder.yaml\n"
+    )
+
+
+def test_part_that_no_file_names_is_asked_for(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = write_part(workplace, "alone", {"data": {"source": "clad.data.folder.Folder"}})
+    assert main(["fit", "--config", str(part), "--model.head=clad.heads.patch_text.PatchText"]) == 2
+    said = capsys.readouterr().err
+    assert "expected a value for model.tower, got none; name a recipe (configs/recipes/)" in said
+    assert "known are clad.towers.offline.OfflineTower" in said
 
 
 def test_checkpoint_of_something_else_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import torch
 
-    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0"}, folder / "other.ckpt")
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0"}, workplace / "other.ckpt")
     assert "checkpoint" in complaint(capsys, "--ckpt_path=other.ckpt")
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import math
 import re
 import shlex
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,23 +16,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tiny_recipe import write_images, write_part, write_recipe
+from tiny_recipe import Shown, clad, write_part
 
-from clad.cli.main import main
 from clad.reports.run_directory import read_run
-
-
-class Shown(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-def clad(*words: str | Path) -> Shown:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(word) for word in words])
-    return Shown(status, out.getvalue(), err.getvalue())
 
 
 def read_json(path: Path) -> dict:
@@ -44,8 +27,6 @@ def read_json(path: Path) -> dict:
 
 class Fitted(NamedTuple):
     folder: Path
-    recipe: Path
-    images: Path
     shown: Shown
     run_dir: Path
 
@@ -55,14 +36,11 @@ class Fitted(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
-    folder = tmp_path_factory.mktemp("work")
-    recipe, images = write_recipe(folder), write_images(folder / "images")
-    with contextlib.chdir(folder):
-        shown = clad("fit", "--config", "recipes/tiny.yaml", "--data.root", "images")
-        assert shown.status == 0, shown.err
-        (run_dir,) = Path("runs/tiny").iterdir()
-        yield Fitted(folder, recipe, images, shown, run_dir)
+def fitted(workplace: Path) -> Fitted:
+    shown = clad("fit", "--config", "recipes/tiny.yaml", "--data.root", "images")
+    assert shown.status == 0, shown.err
+    (run_dir,) = Path("runs/tiny").iterdir()
+    return Fitted(workplace, shown, run_dir)
 
 
 def new_run(shown: Shown) -> Path:
@@ -254,57 +232,6 @@ def test_predict_writes_scores_and_maps(fitted: Fitted, tested: Shown) -> None:
     assert pictures == sorted(expected)
     assert Image.open(folder / "maps" / pictures[0]).size == (32, 32)
     assert {p.name for p in folder.iterdir()} == {"scores.csv", "maps"}
-
-
-# configuration
-
-
-def test_print_config_reads_back_the_same(fitted: Fitted) -> None:
-    first = clad("fit", "--config", "recipes/tiny.yaml", "--data.root=images", "--print_config")
-    assert first.status == 0, first.err
-    part = write_part(fitted.folder, "printed", first.out)
-    second = clad("fit", "--config", part, "--print_config")
-    assert yaml.safe_load(second.out) == yaml.safe_load(first.out)
-    assert yaml.safe_load(first.out)["model"]["head"]["init_args"]["size"] == 64
-
-
-def printed(*words: str | Path) -> dict:
-    shown = clad("fit", "--config", "recipes/tiny.yaml", *words, "--print_config")
-    assert shown.status == 0, shown.err
-    return yaml.safe_load(shown.out)
-
-
-def test_later_files_win_and_keep_the_rest(fitted: Fitted) -> None:
-    source = {"init_args": {"test_fraction": 0.5}}
-    part = write_part(fitted.folder, "later", {"data": {"source": source, "image_size": 64}})
-    data = printed("--config", part, "--data.train_batch_size=4")["data"]
-    assert data["source"]["init_args"] == {"validation_fraction": 0.6, "test_fraction": 0.5}
-    assert (data["image_size"], data["train_batch_size"]) == (64, 4)
-
-
-def test_options_win_over_files_in_any_order(fitted: Fitted) -> None:
-    part = write_part(fitted.folder, "after", {"data": {"image_size": 64, "root": None}})
-    data = printed("--data.image_size=32", "--data.root=images", "--config", part)["data"]
-    assert (data["image_size"], data["root"]) == (32, "images")
-
-
-def test_lists_can_grow(fitted: Fitted) -> None:
-    loss = {"class_path": "clad.losses.patch_dice.PatchDice", "init_args": {"weight": 0.5}}
-    part = write_part(fitted.folder, "grow", {"model": {"losses+": [loss]}})
-    losses = printed("--config", part)["model"]["losses"]
-    assert [each["class_path"].rpartition(".")[2] for each in losses] == ["PatchFocal", "PatchDice"]
-    assert losses[0]["init_args"]["weight"] == 2.0
-
-
-def test_references_and_environment_are_resolved(
-    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMAGES_OF_A_TEST", "images")
-    data = {"root": "${oc.env:IMAGES_OF_A_TEST}", "test_batch_size": "${data.train_batch_size}"}
-    part = write_part(fitted.folder, "references", {"data": data})
-    # The value comes from another file, and from the command line after it.
-    resolved = printed("--config", part, "--data.train_batch_size=4")["data"]
-    assert (resolved["root"], resolved["test_batch_size"]) == ("images", 4)
 
 
 def test_same_seed_same_weights(fitted: Fitted) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from lightning.pytorch import Callback
 
+from clad.cli.main import main
 from clad.data.mvtec_ad import MVTecAD
 
 _RECIPE: dict[str, Any] = {
@@ -42,6 +45,22 @@ _RECIPE: dict[str, Any] = {
         "synthesis": {"class_path": "clad.synthesis.blobs.Blobs"},
     },
 }
+
+
+class Shown(NamedTuple):
+    """Exit status and output of a command."""
+
+    status: int
+    out: str
+    err: str
+
+
+def clad(*words: str | Path) -> Shown:
+    """Run the command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(word) for word in words])
+    return Shown(status, out.getvalue(), err.getvalue())
 
 
 def write_recipe(folder: Path, name: str = "tiny") -> Path:
