@@ -78,10 +78,12 @@ def make_trainer(**settings: Any) -> Trainer:
     return Trainer(**(defaults | settings))
 
 
-def fitted(root: Path, task: AnomalyTask, seed: int = 1, **settings: Any) -> Trainer:
+def fitted(
+    root: Path, task: AnomalyTask, seed: int = 1, ckpt_path: Path | None = None, **settings: Any
+) -> Trainer:
     seed_everything(seed, verbose=False)
     trainer = make_trainer(**settings)
-    trainer.fit(task, datamodule=make_data(root))
+    trainer.fit(task, datamodule=make_data(root), ckpt_path=ckpt_path)
     return trainer
 
 
