@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 
 from clad.cli.predictions import PredictionWriter
 from clad.cli.run_folders import CONFIG
@@ -69,6 +70,18 @@ class TellProgress(Callback):
         shown = "" if loss is None else f": loss {float(loss):.4g}"
         epochs = f"{done}/{total}" if total > 0 else f"{done}"
         print(f"epoch {epochs}{shown}, {time.perf_counter() - self._began:.0f} s", flush=True)
+
+
+class Bar(TQDMProgressBar):
+    """A progress bar with losses, without the logger's version."""
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands behind the bar."""
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        return shown
 
 
 class KeepPredictions(Callback):

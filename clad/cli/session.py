@@ -11,14 +11,14 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
-from clad.cli.callbacks import KeepConfiguration, TellProgress
+from clad.cli.callbacks import Bar, KeepConfiguration, TellProgress
 from clad.cli.config_errors import Vocabulary, explain
 from clad.cli.config_files import NAMELESS, named_files, recipe_name
 from clad.cli.errors import InterruptedRunError, UsageError
@@ -119,7 +119,27 @@ class TrainerCLI(LightningCLI):
         self.datamodule.setup()
         chosen = self.config_init.trainer
         self.run_dir = self._choose_run_dir(chosen.default_root_dir)
-        is_watched = sys.stdout.isatty()
+        given = _as_list(chosen.callbacks)
+        is_watched = chosen.enable_progress_bar
+        if is_watched is None:
+            is_watched = sys.stdout.isatty()
+        bars: list[Callback] = [Bar()] if is_watched else []
+        if any(isinstance(each, ProgressBar) for each in given):
+            bars = []
+        settings |= self._own_settings(is_watched)
+        settings["callbacks"] = [*given, *bars, *self._own_callbacks(is_watched)]
+        try:
+            trainer: Trainer = super().instantiate_trainer(**settings)
+        except Exception as error:
+            self.take_back_run_dir()
+            if isinstance(error, MisconfigurationException):
+                raise refused(error) from error
+            raise
+        return trainer
+
+    def _own_settings(self, is_watched: bool) -> dict[str, object]:
+        """What we choose where the configuration leaves it open."""
+        chosen = self.config_init.trainer
         own: dict[str, object] = {
             "enable_progress_bar": is_watched,
             "enable_model_summary": False,
@@ -131,19 +151,10 @@ class TrainerCLI(LightningCLI):
             own["logger"] = CSVLogger(self.run_dir, _LOSSES, f"{self.started:%Y%m%d-%H%M%S}")
         else:
             own |= {"logger": False, "enable_checkpointing": False}
-        settings |= {name: value for name, value in own.items() if chosen[name] is None}
+        settings = {name: value for name, value in own.items() if chosen[name] is None}
         if self.verb == "validate" and chosen.limit_val_batches == 0:
             settings["limit_val_batches"] = None  # a recipe's 0 is about validation within `fit`
-        settings["default_root_dir"] = self.run_dir
-        settings["callbacks"] = [*_as_list(chosen.callbacks), *self._own_callbacks(is_watched)]
-        try:
-            trainer: Trainer = super().instantiate_trainer(**settings)
-        except Exception as error:
-            self.take_back_run_dir()
-            if isinstance(error, MisconfigurationException):
-                raise refused(error) from error
-            raise
-        return trainer
+        return {**settings, "default_root_dir": self.run_dir}
 
     def _own_callbacks(self, is_watched: bool) -> list[Callback]:
         chosen = self.config_init.trainer
@@ -237,8 +248,8 @@ class Session:
         if not checkpoint.is_file():
             return "no checkpoint had been written yet"
         return (
-            f"the last checkpoint is {checkpoint}; continue with --ckpt_path last "
-            f"--trainer.default_root_dir {self.run_dir}"
+            f"the last checkpoint is {checkpoint}; continue with: clad fit "
+            f"--ckpt_path {self.run_dir} --trainer.default_root_dir {self.run_dir}"
         )
 
 

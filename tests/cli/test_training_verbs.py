@@ -113,8 +113,8 @@ def test_interrupted_fit_says_where_the_weights_are(fitted: Fitted) -> None:
         signal.signal(signal.SIGINT, handler)  # Lightning switches it off for good
     assert shown.status == 130
     assert shown.err.splitlines()[-1] == (
-        "clad: interrupted; the last checkpoint is cut/checkpoints/last.ckpt; continue with "
-        "--ckpt_path last --trainer.default_root_dir cut"
+        "clad: interrupted; the last checkpoint is cut/checkpoints/last.ckpt; continue with: "
+        "clad fit --ckpt_path cut --trainer.default_root_dir cut"
     )
     assert Path("cut/checkpoints/last.ckpt").is_file()
     resumed = clad("fit", "--ckpt_path=last", "--trainer.default_root_dir=cut",
