@@ -73,6 +73,14 @@ class TestDenseTokens:
         coarse, fine = torch.rand(1, 3, 2, 2), torch.rand(1, 2, 4, 4)
         assert torch.equal(dense_tokens([coarse, fine], 1)[:, 3:], fine)
 
+    def test_unit_tokens_have_norm_one_in_each_layer_before_they_are_enlarged(self):
+        fine, coarse = torch.rand(1, 2, 4, 4), torch.rand(1, 3, 2, 2)
+        found = dense_tokens([fine, coarse], neighbourhood=3, unit=True)
+        torch.testing.assert_close(found[:, :2].norm(dim=1), torch.ones(1, 4, 4))
+        averaged = np.stack([slow_average(each.numpy(), 3) for each in coarse[0]])
+        unit = averaged / np.linalg.norm(averaged, axis=0)
+        np.testing.assert_allclose(found[0, 2:, ::3, ::3], unit, atol=1e-6)
+
 
 class TestImageStatistics:
     def test_means_then_deviations_layer_by_layer(self):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fakes import FakeTower, fake_batch
@@ -55,6 +57,15 @@ def test_a_patch_feels_its_neighbourhood_and_no_more():
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[:2, :2] = True
     assert torch.equal(change.view(4, 4) > 1e-6, expected)
+
+
+def test_unit_tokens_make_it_blind_to_gain():
+    plain = features()
+    louder = replace(plain, tokens=tuple(5.0 * each for each in plain.tokens))
+    for unit_tokens in (True, False):
+        adapter = made(unit_tokens=unit_tokens).eval()
+        same = torch.allclose(adapter(plain).patches[0], adapter(louder).patches[0], atol=1e-5)
+        assert same == unit_tokens
 
 
 def test_scale_starts_as_told_learns_and_stops_at_100():

@@ -30,27 +30,56 @@ def rows_of(features, neighbourhood=3) -> np.ndarray:
     return dense_tokens(token_maps(features), neighbourhood).flatten(2).mT.double().numpy()
 
 
-def slow_distances(train, queries, scale: str) -> np.ndarray:
-    bank = rows_of(train).reshape(-1, 8)
-    spread = bank.std(0) if scale == "standardise" else 1.0
-    return np.stack([cdist(image / spread, bank / spread).min(1) for image in rows_of(queries)])
+def slow_distances(train, queries, scale: str, position_weight: float) -> np.ndarray:
+    bank = rows_of(train)
+    spread = bank.reshape(-1, 8).std(0)
+    if scale == "none":
+        spread = np.full(8, np.sqrt((spread**2).mean()))
+    # 16 patches, row by row, at the centres of a 4 x 4 grid over the unit square.
+    places = (np.stack(np.divmod(np.arange(16), 4), 1) + 0.5) / 4
+    columns = position_weight * np.tile(places, (len(bank), 1))
+    bank = np.hstack([bank.reshape(-1, 8) / spread / np.sqrt(8), columns])
+    return np.stack(
+        [
+            cdist(np.hstack([image / spread / np.sqrt(8), position_weight * places]), bank).min(1)
+            for image in rows_of(queries)
+        ]
+    )
 
 
 @pytest.mark.parametrize("scale", ["standardise", "none"])
-def test_maps_are_distances_to_the_nearest_normal_patch(scale):
+@pytest.mark.parametrize("weight", [0.0, 1.5])
+def test_maps_are_distances_to_the_nearest_normal_patch(scale, weight):
     train, queries = random_features(6), random_features(3, seed=1)
-    head = observed(made(scale=scale, top_share=0.0), train, ("nut",) * 6)
+    head = made(scale=scale, position_weight=weight, top_share=0.0)
+    observed(head, train, ("nut",) * 6)
     found = head(queries, None, ("nut",) * 3, (4, 4))
-    expected = slow_distances(train, queries, scale)
+    expected = slow_distances(train, queries, scale, weight)
     np.testing.assert_allclose(found.maps.flatten(1), expected, rtol=1e-4)
     np.testing.assert_allclose(found.scores, expected.max(1), rtol=1e-4)
 
 
+def test_a_known_patch_in_the_wrong_place_stands_out_by_its_shift():
+    left = torch.zeros(1, 3, 4, 4)
+    left[..., :2] = torch.tensor([5.0, 0, 0])[:, None, None]
+    distances = []
+    for weight in (0.0, 2.0):
+        head = NormalMemory(size=EVERYTHING, neighbourhood=1, position_weight=weight, sigma_px=0)
+        head.attach(tower(3), ("nut",))
+        observed(head, features_of(left), ("nut",))
+        distances.append(head(features_of(left.flip(-1)), None, ("nut",), (4, 4)).maps[0, 0])
+    assert distances[0].tolist() == pytest.approx([0] * 4, abs=1e-5)
+    # The nearest place of the same kind is two, then one column away; a column is 1/4.
+    expected = [2.0 * 2 / 4, 2.0 * 1 / 4, 2.0 * 1 / 4, 2.0 * 2 / 4]
+    assert distances[1].tolist() == pytest.approx(expected, rel=1e-5)
+
+
 def test_unit_scale_gives_every_layers_token_the_same_say():
     train, queries = random_features(6), random_features(2, seed=1)
-    head = observed(made(scale="unit", neighbourhood=1), train, ("nut",) * 6)
+    head = observed(made(scale="unit"), train, ("nut",) * 6)
     found = head(queries, None, ("nut",) * 2, (4, 4))
-    louder = features_of(*(9.0 * each for each in token_maps(queries)))
+    fine, coarse = token_maps(queries)
+    louder = features_of(9.0 * fine, 0.3 * coarse)
     torch.testing.assert_close(head(louder, None, ("nut",) * 2, (4, 4)).maps, found.maps)
 
 
@@ -59,7 +88,7 @@ def test_standardised_channels_do_not_depend_on_their_units():
     fine = [torch.randn(n, 3, 4, 4) for n in (5, 2)]
     predictions = []
     for factor in (torch.ones(3, 1, 1), units):
-        head = NormalMemory(size=EVERYTHING)
+        head = NormalMemory(size=EVERYTHING, scale="standardise")
         head.attach(tower(3), ("nut",))
         observed(head, features_of(fine[0] * factor), ("nut",) * 5)
         predictions.append(head(features_of(fine[1] * factor), None, ("nut",) * 2, SIZE))
@@ -87,7 +116,7 @@ def test_the_bank_is_bounded_and_does_not_grow_with_the_data():
     for seed in range(5):
         head.observe(random_features(8, seed=seed), ("nut",) * 8)
     head.finish_reference()
-    assert head.bank_0.shape == (20, 8)
+    assert len(head.bank_0) == 20
 
 
 def test_observing_again_starts_from_nothing_and_repeats():
@@ -114,7 +143,13 @@ def test_chosen_layers_alone_count():
     head = NormalMemory(size=EVERYTHING, layers=(1,))
     head.attach(tower(3, 5), ("nut",))
     observed(head, random_features(4), ("nut",) * 4)
-    assert head.bank_0.shape[1] == 5
+    fine, coarse = token_maps(random_features(2, seed=1))
+    found = head(features_of(fine, coarse), None, ("nut",) * 2, SIZE)
+    other = head(features_of(fine + 9, coarse), None, ("nut",) * 2, SIZE)
+    assert torch.equal(found.maps, other.maps)
+    assert not torch.equal(
+        head(features_of(fine, coarse + 9), None, ("nut",) * 2, SIZE).maps, found.maps
+    )
 
 
 def test_state_makes_the_round_trip_in_whatever_size_the_bank_has():
@@ -122,11 +157,11 @@ def test_state_makes_the_round_trip_in_whatever_size_the_bank_has():
     head = observed(made(("nut", "tile")), train, ("nut", "tile") * 3)
     fresh = made(("nut", "tile"))
     fresh.load_state_dict(head.state_dict())
-    assert fresh.bank_0.shape == (48, 8)
+    assert len(fresh.bank_0) == 48
     arguments = (queries, None, ("nut", "tile"), SIZE)
     assert torch.equal(fresh(*arguments).scores, head(*arguments).scores)
     fresh.load_state_dict(made(("nut", "tile")).state_dict())
-    assert fresh.bank_0.shape == (0, 0), "a memory may be emptied, too"
+    assert len(fresh.bank_0) == 0, "a memory may be emptied, too"
 
 
 def test_categories_that_were_not_seen_are_refused():

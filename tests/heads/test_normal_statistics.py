@@ -14,7 +14,7 @@ WIDTH = 2 * (3 + 5)
 
 
 def made(names=("nut",), **settings) -> NormalStatistics:
-    head = NormalStatistics(**settings)
+    head = NormalStatistics(**({"scale": "none"} | settings))
     head.attach(tower(3, 5), names)
     return head
 
@@ -51,12 +51,24 @@ def test_directions_beyond_those_kept_count_with_the_added_variance_alone():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_the_mean_of_the_normal_images_is_at_distance_zero_and_units_do_not_matter():
+def test_unit_scale_takes_statistics_of_tokens_of_norm_one():
+    train, queries = random_features(8), random_features(3, seed=1)
+    unit = [
+        features_of(*(m / np.linalg.norm(m, axis=1, keepdims=True) for m in token_maps(each)))
+        for each in (train, queries)
+    ]
+    names = ("nut",)
+    expected = observed(made(), unit[0], names * 8)(unit[1], None, names * 3, SIZE).scores
+    found = observed(made(scale="unit"), train, names * 8)(queries, None, names * 3, SIZE).scores
+    torch.testing.assert_close(found, expected)
+
+
+def test_distances_do_not_depend_on_the_units_of_channels():
     maps = torch.randn(6, 2, 4, 4)
     queries = torch.randn(3, 2, 4, 4)
     scores = []
     for factor in (1.0, 50.0):
-        head = NormalStatistics()
+        head = NormalStatistics(scale="none")
         head.attach(tower(2), ("nut",))
         observed(head, features_of(factor * maps), ("nut",) * 6)
         scores.append(head(features_of(factor * queries), None, ("nut",) * 3, SIZE).scores)
@@ -119,6 +131,7 @@ def test_categories_that_were_not_seen_are_refused():
     [
         ({"shrinkage": 0.0}, "expected shrinkage in"),
         ({"num_directions": 0}, "expected num_directions in"),
+        ({"scale": "whiten"}, "expected scale to be one of none, unit; got 'whiten'"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
