@@ -210,9 +210,8 @@ class AnomalyTask(LightningModule):
         data, was_training = data_of(self.trainer), self.training
         self.eval()
         self._is_trained = True
-        # Ordinary tensors, in the precision of testing, even in the midst of a validation.
-        precision = self.trainer.precision_plugin.forward_context()
-        with torch.inference_mode(False), torch.no_grad(), precision:
+        # The precision of testing; outside steps, the trainer sets none.
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             show_images(self.head, data, self.encode, self._look, self.device)
             if data.splits.validation:
                 found = predict_all(data.val_dataloader(), self, self.device)

@@ -27,6 +27,7 @@ from clad.losses.base import Loss
 from clad.losses.image_cross_entropy import ImageCrossEntropy
 from clad.prompts.single_pair import SinglePair
 from clad.tasks.anomaly_task import AnomalyTask
+from clad.tasks.calibration import fit_thresholds
 from clad.tuning.full import Full
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -186,6 +187,17 @@ def test_half_precision_changes_scores_by_little(root):
     correlation = np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1]
     assert correlation > 0.95
     assert len(np.unique(maps[1])) > 0.9 * maps[1].size, "maps are not rounded to 8 bits"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_thresholds_are_those_of_the_scores_that_a_validation_gives(root, precision):
+    task = text_recipe()
+    fitted(root, task, max_epochs=1, precision=precision)
+    validator = make_trainer(precision=precision, limit_val_batches=1.0)
+    validator.validate(task, datamodule=make_data(root), verbose=False)
+    found = task.collected
+    again = fit_thresholds(found.scores, found.labels, found.categories, task.false_alarm_budget)
+    assert again.values == pytest.approx(task.thresholds, rel=1e-5)
 
 
 def test_prediction_is_what_the_test_scores(root):
