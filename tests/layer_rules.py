@@ -14,7 +14,7 @@ PACKAGE = ROOT / "clad"
 LEVELS = (
     {"types", "version"},
     {"checks"},
-    {"alignment"},
+    {"alignment", "features"},
     {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
     {"prompts", "heads"},
     {"tasks"},
