@@ -25,15 +25,13 @@ class KeepConfiguration(Callback):
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._is_written = False
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         del pl_module
-        if trainer.is_global_zero and not trainer.fast_dev_run and not self._is_written:
+        if trainer.is_global_zero and not trainer.fast_dev_run:
             folder = Path(trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / CONFIG, self.text)
-            self._is_written = True
 
     on_fit_start = on_validation_start = on_test_start = on_predict_start = _write
 

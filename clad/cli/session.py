@@ -115,8 +115,7 @@ class TrainerCLI(LightningCLI):
             self.checkpoint = find_checkpoint(wanted, folder, self.recipe)
 
     def instantiate_trainer(self, **settings: object) -> Trainer:
-        """Trainer that writes into the run directory; data problems show before it is made."""
-        self.datamodule.setup()
+        """Trainer that writes into the run directory, with what the command line adds."""
         chosen = self.config_init.trainer
         self.run_dir = self._choose_run_dir(chosen.default_root_dir)
         given = _as_list(chosen.callbacks)

@@ -54,7 +54,7 @@ def train(session: Session) -> Path | None:
     if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
         _tell(session, "no checkpoint is kept (fast_dev_run or enable_checkpointing)")
         return None
-    # Once more: the head has looked at references and validation images since the last epoch.
+    # Also written after each epoch; this one is for recipes that train for none.
     trainer.save_checkpoint(checkpoint, weights_only=False)
     if trainer.is_global_zero:
         write_json(session.run_dir / CARD, _card(session))
@@ -98,20 +98,18 @@ def evaluate_test(session: Session) -> Evaluation | None:
 
 def validate(session: Session) -> None:
     """Metrics of the validation images, printed and kept under ``validation``."""
-    if not session.data.splits.validation:
-        raise UsageError(
-            f"expected validation images, got none from {session.data.source.name}; "
-            "hold some out (configs/data/), or use `clad test`"
+
+    def work() -> None:
+        if not session.data.splits.validation:
+            raise UsageError(
+                f"expected validation images, got none from {session.data.source.name}; "
+                "hold some out (configs/data/), or use `clad test`"
+            )
+        session.trainer.validate(
+            session.task, datamodule=session.data, verbose=False, **_weights(session)
         )
-    session.timed(
-        "validate",
-        lambda: session.trainer.validate(
-            session.task,
-            datamodule=session.data,
-            verbose=False,
-            **_weights(session),
-        ),
-    )
+
+    session.timed("validate", work)
     evaluation = session.task.evaluation
     if session.trainer.is_global_zero and evaluation is not None:
         path = session.run_dir / METRICS

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from tiny_recipe import clad, write_part
 
+TRAINERS = sorted((Path(__file__).parents[2] / "configs" / "trainer").glob("*.yaml"))
+
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
@@ -57,3 +59,12 @@ def test_references_and_environment_are_resolved(
     # The value comes from another file, and from the command line after it.
     resolved = printed("--config", part, "--data.train_batch_size=4")["data"]
     assert (resolved["root"], resolved["test_batch_size"]) == ("images", 4)
+
+
+@pytest.mark.parametrize("part", TRAINERS, ids=[path.stem for path in TRAINERS])
+def test_trainer_parts_go_on_top_of_a_recipe(part: Path) -> None:
+    wanted = yaml.safe_load(part.read_text())
+    assert set(wanted) == {"trainer"}
+    trainer = printed("--config", part)["trainer"]
+    assert {name: trainer.get(name) for name in wanted["trainer"]} == wanted["trainer"]
+    assert trainer["limit_val_batches"] == wanted["trainer"].get("limit_val_batches", 0)

@@ -60,8 +60,8 @@ def test_checkpoint_by_file_or_run_directory(tmp_path: Path) -> None:
 
 
 def test_last_is_the_newest_of_the_recipe(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "r" / "20260101-000000", age_s=60)
-    newest = write_checkpoint(tmp_path / "r" / "20260102-000000", age_s=10)
+    write_checkpoint(tmp_path / "r" / "20260102-000000", age_s=60)
+    newest = write_checkpoint(tmp_path / "r" / "20260101-000000", age_s=10)  # was continued
     write_checkpoint(tmp_path / "other" / "20260103-000000")
     create_run_dir("r", NOON, tmp_path)  # a test run, without weights
     assert find_checkpoint("last", None, "r", tmp_path) == newest

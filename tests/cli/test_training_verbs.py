@@ -100,6 +100,14 @@ def test_fit_refuses_to_overwrite_weights(fitted: Fitted) -> None:
     assert fitted.checkpoint.read_bytes() == before
 
 
+def test_fit_of_no_epochs_keeps_a_checkpoint(fitted: Fitted) -> None:
+    where = "--trainer.default_root_dir=untrained"
+    config = fitted.run_dir / "config.yaml"
+    shown = clad("fit", "--config", config, "--trainer.max_epochs=0", where)
+    assert shown.status == 0, shown.err
+    assert Path("untrained/checkpoints/last.ckpt").is_file()
+
+
 def test_interrupted_fit_says_where_the_weights_are(fitted: Fitted) -> None:
     callback = {"trainer": {"callbacks": [{"class_path": "tiny_recipe.Interrupter"}]}}
     part = write_part(fitted.folder, "interrupted", callback)
@@ -180,6 +188,8 @@ def test_test_beside_the_weights_keeps_what_is_there(fitted: Fitted) -> None:
     config = fitted.run_dir / "config.yaml"
     where = f"--trainer.default_root_dir={run_dir}"
     assert clad("fit", "--config", config, where).status == 0
+    saved = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert saved["trainer"]["default_root_dir"] is None
     shown = clad("test", "--config", config, where, "--ckpt_path=last")
     assert new_run(shown) == run_dir
     assert set(read_json(run_dir / "run.json")["seconds"]) == {"build", "fit", "test"}
@@ -209,10 +219,12 @@ def test_validate_prints_reasons_for_what_is_undefined(fitted: Fitted) -> None:
 
 
 def test_validate_without_images_is_refused(fitted: Fitted) -> None:
+    before = {path.name for path in Path("runs/tiny").iterdir()}
     shown = clad("validate", "--ckpt_path", fitted.checkpoint,
                  "--data.source.init_args.validation_fraction=0")  # fmt: skip
     assert shown.status == 2
     assert "expected validation images, got none from folder" in shown.err
+    assert {path.name for path in Path("runs/tiny").iterdir()} == before
 
 
 def test_predict_writes_scores_and_maps(fitted: Fitted, tested: Shown) -> None:
