@@ -91,6 +91,7 @@ def test_the_command_line_reads_it_and_fills_in_the_rest(recipe, capsys):
         ("Time", r".*\d.*"),
         ("Machine", r".+"),
     ],
+    ids=lambda value: value if value.isalpha() else "",
 )
 def test_header_says_command_numbers_time_and_machine(recipe, word, pattern):
     wanted = rf"^# {word}: {pattern.format(name=recipe.stem)}$"
