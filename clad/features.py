@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -29,12 +30,14 @@ def token_maps(features: ImageFeatures, layers: Sequence[int] | None = None) -> 
     return [features.tokens[n].transpose(1, 2).unflatten(2, features.grids[n]) for n in chosen]
 
 
-def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3) -> Tensor:
+def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = False) -> Tensor:
     """Locally averaged maps, enlarged to the finest grid and stacked along channels.
 
     Args:
         maps: L tensors (B, C_l, h_l, w_l).
         neighbourhood: Odd side of the square over which each map is averaged; 1 leaves it alone.
+        unit: Give each layer's averaged token the norm 1, so that gain and contrast do not count.
+        unit: Give each layer's averaged token the norm 1.
 
     Returns:
         (B, sum of C_l, h, w) float.
@@ -48,6 +51,8 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3) -> Tensor:
         local = functional.avg_pool2d(
             each, neighbourhood, 1, neighbourhood // 2, count_include_pad=False
         )
+        if unit:
+            local = functional.normalize(local, dim=1)
         if local.shape[-2:] != size:
             local = functional.interpolate(local, size, mode="bilinear", align_corners=False)
         dense.append(local)
@@ -72,20 +77,30 @@ def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tenso
         (B, height, width) float: bilinear, then blurred with reflected borders; constant maps stay
         as they are.
     """
-    large = functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
-    if sigma_px > 0:
-        large = _blur(large, sigma_px)
-    return large[:, 0]
+    rows, columns = (
+        _resampler(small, large, sigma_px).to(maps)
+        for small, large in zip(maps.shape[-2:], size, strict=True)
+    )
+    return rows @ maps @ columns.T
 
 
-def _blur(maps: Tensor, sigma_px: float) -> Tensor:
-    radius = min(int(4 * sigma_px + 0.5), *(side - 1 for side in maps.shape[-2:]))
-    steps = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (steps / sigma_px) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(maps, (radius,) * 4, mode="reflect")
-    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(rows, kernel.view(1, 1, -1, 1))
+@lru_cache(maxsize=32)
+def _resampler(small: int, large: int, sigma_px: float) -> Tensor:
+    """(large, small) matrix that enlarges a line and blurs it.
+
+    Both steps are linear and act on rows and columns alone, so two small products do what a
+    two-dimensional convolution at image size would.
+    """
+    lines = functional.interpolate(
+        torch.eye(small, dtype=torch.float64)[:, None], large, mode="linear", align_corners=False
+    )
+    radius = min(int(4 * sigma_px + 0.5), large - 1)
+    if radius:
+        steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        kernel = torch.exp(-0.5 * (steps / sigma_px) ** 2)
+        padded = functional.pad(lines, (radius, radius), mode="reflect")
+        lines = functional.conv1d(padded, (kernel / kernel.sum()).view(1, 1, -1))
+    return lines[:, 0].T.float().contiguous()
 
 
 def top_mean(maps: Tensor, share: float) -> Tensor:

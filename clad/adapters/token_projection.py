@@ -30,6 +30,8 @@ class TokenProjection(Adapter):
     Args:
         hidden_dim: Width between the two layers.
         neighbourhood: Odd side, in tokens, of the average.
+        unit_tokens: Give each layer's averaged token the norm 1 first, so that gain and contrast do
+            not count.
         dropout: Share of hidden units that training leaves out, in [0, 1).
         initial_logit_scale: Multiplier of cosines at the start, in (0, 100]; it is learned.
     """
@@ -40,6 +42,7 @@ class TokenProjection(Adapter):
         self,
         hidden_dim: int = 256,
         neighbourhood: int = 3,
+        unit_tokens: bool = True,
         dropout: float = 0.0,
         initial_logit_scale: float = 20.0,
     ) -> None:
@@ -50,6 +53,7 @@ class TokenProjection(Adapter):
             raise ValueError(f"expected an odd neighbourhood of at least 1, got {neighbourhood}")
         self.hidden_dim = hidden_dim
         self.neighbourhood = neighbourhood
+        self.unit_tokens = unit_tokens
         self.dropout = nn.Dropout(dropout)
         self.log_scale = nn.Parameter(torch.tensor(initial_logit_scale).log())
 
@@ -70,7 +74,7 @@ class TokenProjection(Adapter):
 
     def forward(self, features: ImageFeatures) -> ImageFeatures:
         """Features with one layer of patches on the finest grid, and pooled."""
-        dense = dense_tokens(token_maps(features), self.neighbourhood)
+        dense = dense_tokens(token_maps(features), self.neighbourhood, self.unit_tokens)
         grid = (dense.shape[-2], dense.shape[-1])
         tokens_BPC = self.token_norm(dense).flatten(2).transpose(1, 2)
         hidden_BPH = functional.gelu(self.token_hidden(tokens_BPC))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from clad.checks import expect_range
+from clad.checks import expect_choice, expect_range
 from clad.features import image_statistics, token_maps
 from clad.heads.base import Head, category_rows
 from clad.towers.base import Tower
@@ -31,6 +34,8 @@ class NormalStatistics(Head):
         num_directions: Principal directions kept per category, those with most variance; the
             others count with the added variance alone.
         layers: Positions of the token layers to use; None takes all.
+        scale: ``unit`` gives every token the norm 1 before statistics are taken, so that gain and
+            contrast do not count; ``none`` leaves tokens as they are.
     """
 
     needs_reference = True
@@ -45,12 +50,15 @@ class NormalStatistics(Head):
         shrinkage: float = 0.1,
         num_directions: int = 200,
         layers: tuple[int, ...] | None = None,
+        scale: Literal["unit", "none"] = "unit",
     ) -> None:
         super().__init__()
         expect_range("shrinkage", shrinkage, 1e-6, 1e6)
         expect_range("num_directions", num_directions, 1, float("inf"))
         self.shrinkage = shrinkage
+        expect_choice("scale", scale, ("unit", "none"))
         self.num_directions = num_directions
+        self.scale = scale
         self.layers = layers
         self._seen: dict[str, list[Tensor]] = {}
 
@@ -131,4 +139,7 @@ class NormalStatistics(Head):
         return Prediction((within + beyond).sqrt())
 
     def _statistics(self, features: ImageFeatures) -> Tensor:
-        return image_statistics(token_maps(features, self.layers))
+        maps = [each.float() for each in token_maps(features, self.layers)]
+        if self.scale == "unit":
+            maps = [functional.normalize(each, dim=1) for each in maps]
+        return image_statistics(maps)
