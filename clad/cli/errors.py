@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import NoReturn
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 _DEBUG = "CLAD_DEBUG"
+_FROM_WORKER = re.compile(r"Caught \w+ in DataLoader worker process")
 
 
 class UsageError(ValueError):
@@ -65,7 +67,12 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def one_sentence(message: str) -> str:
-    """The message on one line, without the blank space that wrapping left in it."""
+    """The message on one line; of an error in a loader process, what it said there.
+
+    torch passes those on with the traceback of the process as their text.
+    """
+    if _FROM_WORKER.match(message):
+        message = re.split(r"\n[\w.]+: ", message)[-1]
     return " ".join(message.split()).rstrip(".")
 
 

@@ -129,6 +129,22 @@ def test_sentences_stay_on_one_line() -> None:
     assert one_sentence(" a\n\n  b\tc. ") == "a b c"
 
 
+def test_error_of_a_loader_process_is_its_last_sentence() -> None:
+    from torch._utils import ExceptionWrapper
+
+    try:
+        try:
+            raise OSError("cannot read: x.png")
+        except OSError as cause:
+            raise ValueError("expected an image: got none in x.png; copy it again") from cause
+    except ValueError:
+        passed_on = ExceptionWrapper(where="in DataLoader worker process 3")
+    with pytest.raises(ValueError, match="Traceback") as caught:
+        passed_on.reraise()
+    said = one_sentence(str(caught.value))
+    assert said == "expected an image: got none in x.png; copy it again"
+
+
 def test_parser_raises_its_complaints() -> None:
     parser = Parser(prog="clad report")
     parser.add_argument("run")
