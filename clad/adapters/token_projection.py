@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from clad.adapters.base import Adapter
 from clad.checks import expect_range
-from clad.features import dense_tokens, token_maps
+from clad.features import dense_tokens, image_statistics, token_maps
 from clad.towers.base import Tower
 from clad.types import ImageFeatures
 
@@ -23,9 +23,10 @@ class TokenProjection(Adapter):
 
     Tokens of all layers are averaged over a neighbourhood, enlarged to the finest grid, stacked and
     standardised; one perceptron takes each position to ``patches``. The image vector joins what is
-    strongest and what is usual among the hidden patches with the trunk's summary, and a second
-    perceptron takes it to ``pooled``. It brings a tower whose image and text weights come from
-    different worlds into one space, and sharpens one that is aligned already.
+    strongest and what is usual among the hidden patches with the trunk's summary and the mean and
+    deviation of every token channel; a second perceptron takes it to ``pooled``. It brings a tower
+    whose image and text weights come from different worlds into one space, and sharpens one that is
+    aligned already.
 
     Args:
         hidden_dim: Width between the two layers.
@@ -69,18 +70,24 @@ class TokenProjection(Adapter):
         self.token_hidden = nn.Linear(width, self.hidden_dim)
         self.token_out = nn.Linear(self.hidden_dim, tower.embed_dim)
         self.summary_norm = nn.BatchNorm1d(tower.summary_dim, affine=False)
-        self.image_hidden = nn.Linear(tower.summary_dim + 2 * self.hidden_dim, self.hidden_dim)
+        self.statistics_norm = nn.BatchNorm1d(2 * width, affine=False)
+        joined = tower.summary_dim + 2 * width + 2 * self.hidden_dim
+        self.image_hidden = nn.Linear(joined, self.hidden_dim)
         self.image_out = nn.Linear(self.hidden_dim, tower.embed_dim)
 
     def forward(self, features: ImageFeatures) -> ImageFeatures:
         """Features with one layer of patches on the finest grid, and pooled."""
-        dense = dense_tokens(token_maps(features), self.neighbourhood, self.unit_tokens)
+        maps = token_maps(features)
+        dense = dense_tokens(maps, self.neighbourhood, self.unit_tokens)
         grid = (dense.shape[-2], dense.shape[-1])
         tokens_BPC = self.token_norm(dense).flatten(2).transpose(1, 2)
         hidden_BPH = functional.gelu(self.token_hidden(tokens_BPC))
         patches_BPD = self.token_out(self.dropout(hidden_BPH))
         summary_BC = self.summary_norm(features.summary)
-        whole = torch.cat([summary_BC, hidden_BPH.amax(1), hidden_BPH.mean(1)], 1)
+        if self.unit_tokens:
+            maps = [functional.normalize(each, dim=1) for each in maps]
+        statistics_BS = self.statistics_norm(image_statistics(maps))
+        whole = torch.cat([summary_BC, statistics_BS, hidden_BPH.amax(1), hidden_BPH.mean(1)], 1)
         pooled_BD = self.image_out(self.dropout(functional.gelu(self.image_hidden(whole))))
         return replace(
             features,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from clad.checks import expect_range
 from clad.heads.base import Head, category_rows
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
@@ -25,7 +26,7 @@ class _Seen:
 
 
 class Fused(Head):
-    """Weighted mean of several heads' scores and maps, standardised on validation normals.
+    """Several heads' scores and maps, standardised on validation normals and combined.
 
     Scores of a head are centred and divided by their standard deviation over the normal validation
     images of the category, maps by theirs over all their pixels; nothing is fitted on test images,
@@ -34,6 +35,10 @@ class Fused(Head):
     Args:
         heads: Heads to fuse, at least one.
         score_weights: One weight >= 0 per head; None weighs all alike.
+        power: Exponent p >= 1 of the combined score: the signed p-th root of the weighted mean of
+            signed p-th powers. 2 adds up evidence as Gaussian log-likelihoods do, so that one head
+            six deviations off says more than three heads two off; 1 is the plain mean. Maps always
+            take the plain mean.
         map_weights: One weight >= 0 per head, 0 for heads without a map; None weighs all alike.
     """
 
@@ -49,8 +54,11 @@ class Fused(Head):
         heads: list[Head],
         score_weights: list[float] | None = None,
         map_weights: list[float] | None = None,
+        power: float = 2.0,
     ) -> None:
         super().__init__()
+        expect_range("power", power, 1, 10)
+        self.power = power
         if not heads:
             raise ValueError("expected at least one head to fuse, got none")
         if any(head.needs_validation for head in heads):
@@ -176,7 +184,7 @@ class Fused(Head):
             prediction = head(features, alignment, categories, image_size)
             scaled = prediction.scores - self.score_centre[number, rows]
             scaled = scaled / self.score_spread[number, rows]
-            scores = scores + self.score_weights[number] * scaled
+            scores = scores + self.score_weights[number] * _signed_power(scaled, self.power)
             parts[self._name(number)] = scaled
             weight = self.map_weights[number]
             if prediction.maps is not None and weight:
@@ -185,7 +193,8 @@ class Fused(Head):
                 maps = weight * layer if maps is None else maps + weight * layer
                 total_map += weight
         assert isinstance(scores, Tensor)
-        return Prediction(scores / total_score, None if maps is None else maps / total_map, parts)
+        combined = _signed_power(scores / total_score, 1 / self.power)
+        return Prediction(combined, None if maps is None else maps / total_map, parts)
 
     def _parts(self) -> list[Head]:
         return [head for head in self.heads if isinstance(head, Head)]
@@ -195,3 +204,7 @@ class Fused(Head):
         names = [type(head).__name__ for head in self.heads]
         stem = "".join(f"_{c.lower()}" if c.isupper() else c for c in names[number]).lstrip("_")
         return stem if names.count(names[number]) == 1 else f"{stem}_{number + 1}"
+
+
+def _signed_power(values: Tensor, power: float) -> Tensor:
+    return values.sign() * values.abs().pow(power)

@@ -23,7 +23,7 @@ class NormalMemory(Head):
     """Remembers patches of normal images per category and measures how far a patch is from them.
 
     The bank is a uniform random sample of all patches seen (reservoir sampling): its size is fixed
-    before the run and does not grow with the data.
+    before the run and does not grow with the data; it is kept in float16.
 
     Source: PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265), with a random sample in place of
     the greedy coreset and without the image score's reweighting; unit tokens and the position term
@@ -100,7 +100,7 @@ class NormalMemory(Head):
     def finish_reference(self) -> None:
         """Fix the banks."""
         for number, name in enumerate(self.class_names):
-            setattr(self, f"bank_{number}", self._reservoirs[name].rows())
+            setattr(self, f"bank_{number}", self._reservoirs[name].rows().half())
         self._reservoirs = {}
 
     def forward(
@@ -146,6 +146,7 @@ class NormalMemory(Head):
                 f"expected normal images of {category} in the memory, got none; train the recipe "
                 "to its end, with normal training images of every category"
             )
+        bank = bank.float()
         spread, centre = torch.std_mean(bank, 0, correction=0)
         num_channels = bank.shape[1] - _NUM_COORDINATES
         channels = spread[:num_channels]

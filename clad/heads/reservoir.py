@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ class Reservoir:
 
     def __init__(self, size: int, seed: tuple[int, ...]) -> None:
         self.size = size
-        self._random = torch.Generator().manual_seed(hash(seed) % 2**63)
+        self._random = torch.Generator().manual_seed(_mixed(seed))
         self._keys = torch.empty(0)
         self._rows: Tensor | None = None
 
@@ -40,3 +41,8 @@ class Reservoir:
     def rows(self) -> Tensor:
         """(at most ``size``, C) rows kept; (0, 0) if nothing was offered."""
         return torch.empty(0, 0) if self._rows is None else self._rows.clone()
+
+
+def _mixed(seed: tuple[int, ...]) -> int:
+    """One seed from several numbers, the same on every Python."""
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)

@@ -70,8 +70,15 @@ def made(heads, names=("nut",), **weights):
 NORMALS = [(1, 10), (2, 20), (3, 30)]
 
 
+def test_evidence_adds_up_as_signed_squares():
+    head = fitted(made([Column(0), Column(1)], score_weights=[3.0, 1.0], power=2.0), NORMALS)
+    found = head(summary((4, 0), (2, 50)), None, ("nut",) * 2, (4, 6))
+    # z = (2, -2) and (0, 3): (3 * 4 - 4) / 4 = 2 and 9 / 4, then the roots.
+    assert found.scores.tolist() == pytest.approx([2**0.5, 1.5])
+
+
 def test_scores_are_weighted_means_of_z_scores():
-    head = fitted(made([Column(0), Column(1)], score_weights=[3.0, 1.0]), NORMALS)
+    head = fitted(made([Column(0), Column(1)], score_weights=[3.0, 1.0], power=1.0), NORMALS)
     found = head(summary((4, 0), (2, 50)), None, ("nut",) * 2, (4, 6))
     # (4 - 2)/1 = 2 and (0 - 20)/10 = -2; (2 - 2)/1 = 0 and (50 - 20)/10 = 3.
     assert found.scores.tolist() == [(3 * 2 - 2) / 4, (0 + 3) / 4]
