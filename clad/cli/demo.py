@@ -34,8 +34,8 @@ def run(verb: str, arguments: list[str]) -> int:
     began = time.perf_counter()
     parser = Parser(
         prog=f"clad {verb}",
-        description="Train a detector on good solar cells (electroluminescence images), test it on "
-        "good and defective ones, and write a report. Nothing is downloaded.",
+        description="Train a detector on solar cells (electroluminescence images; good ones and a "
+        "few labelled defects), test it on others, and write a report. Nothing is downloaded.",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="run directory; default runs/clad_solar/TIME"

@@ -178,13 +178,13 @@ class Fused(Head):
                 "expected scales fitted on normal validation images, got none; train the recipe to "
                 "its end, with validation images of every category"
             )
-        scores, maps, parts = 0.0, None, {}
+        evidence, maps, parts = torch.zeros(len(rows), device=rows.device), None, {}
         total_score, total_map = sum(self.score_weights), 0.0
         for number, head in enumerate(self._parts()):
             prediction = head(features, alignment, categories, image_size)
             scaled = prediction.scores - self.score_centre[number, rows]
             scaled = scaled / self.score_spread[number, rows]
-            scores = scores + self.score_weights[number] * _signed_power(scaled, self.power)
+            evidence = evidence + self.score_weights[number] * _signed_power(scaled, self.power)
             parts[self._name(number)] = scaled
             weight = self.map_weights[number]
             if prediction.maps is not None and weight:
@@ -192,8 +192,7 @@ class Fused(Head):
                 layer = (prediction.maps - centre) / self.map_spread[number, rows, None, None]
                 maps = weight * layer if maps is None else maps + weight * layer
                 total_map += weight
-        assert isinstance(scores, Tensor)
-        combined = _signed_power(scores / total_score, 1 / self.power)
+        combined = _signed_power(evidence / total_score, 1 / self.power)
         return Prediction(combined, None if maps is None else maps / total_map, parts)
 
     def _parts(self) -> list[Head]:

@@ -55,8 +55,8 @@ def test_maps_are_distances_to_the_nearest_normal_patch(scale, weight):
     observed(head, train, ("nut",) * 6)
     found = head(queries, None, ("nut",) * 3, (4, 4))
     expected = slow_distances(train, queries, scale, weight)
-    np.testing.assert_allclose(found.maps.flatten(1), expected, rtol=1e-4)
-    np.testing.assert_allclose(found.scores, expected.max(1), rtol=1e-4)
+    np.testing.assert_allclose(found.maps.flatten(1), expected, rtol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.max(1), rtol=1e-3)
 
 
 def test_a_known_patch_in_the_wrong_place_stands_out_by_its_shift():
@@ -102,12 +102,12 @@ def test_each_category_has_a_memory_of_its_own():
     head.observe(nuts, ("nut",) * 4)
     head.observe(tiles, ("tile",) * 4)
     head.finish_reference()
-    assert head(nuts, None, ("nut",) * 4, SIZE).scores.max() < 1e-5
+    assert head(nuts, None, ("nut",) * 4, SIZE).scores.max() < 1e-2
     assert head(nuts, None, ("tile",) * 4, SIZE).scores.min() > 0.1
     mixed = head(nuts, None, ("nut", "tile", "nut", "tile"), SIZE).scores
     alone = [head(nuts, None, (name,) * 4, SIZE).scores for name in ("nut", "tile")]
     expected = torch.stack([alone[0][0], alone[1][1], alone[0][2], alone[1][3]])
-    torch.testing.assert_close(mixed, expected)
+    torch.testing.assert_close(mixed, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_bank_is_bounded_and_does_not_grow_with_the_data():
