@@ -75,7 +75,7 @@ class FakeTower(Tower):
         ]
         longest = max(len(row) for row in rows)
         if longest > CONTEXT:
-            raise ValueError(f"expected texts of at most {CONTEXT} tokens, got {longest}; shorten")
+            raise ValueError(f"expected at most {CONTEXT} tokens, got {longest}; shorten")
         padded = [row + [PAD] * (longest - len(row)) for row in rows]
         return torch.tensor(padded, device=self.mean.device)
 

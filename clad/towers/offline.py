@@ -82,7 +82,7 @@ class OfflineTower(Tower):
         if ids.shape[1] > _MAX_TOKENS:
             longest = max(texts, key=len)
             raise ValueError(
-                f"expected texts of at most {_MAX_TOKENS} tokens, got {ids.shape[1]} in "
+                f"expected at most {_MAX_TOKENS} tokens, got {ids.shape[1]} in "
                 f"{longest[:60]!r}...; shorten it"
             )
         return ids.to(self.mean.device)
