@@ -3,8 +3,9 @@
     python benchmarks/solar_vs_memory.py [--output DIR]
 
 Three rows of image AUROC: the memory of `benchmarks/patch_memory.py`, the recipe `clad_solar`
-trained on the same good images alone (weights of `clad_folder`), and the recipe as it ships, which also learns from labelled
-defects. The test images are the same in all rows, and none of them is seen in training.
+trained on the same good images alone (with the weights of `clad_folder`), and the recipe as it
+ships, which also learns from labelled defects. The test images are the same in all rows;
+none of them is seen in training.
 """
 
 from __future__ import annotations
