@@ -129,9 +129,10 @@ def test_state_makes_the_round_trip_through_a_fresh_head(bench):
 
 
 def test_state_makes_the_round_trip_before_anything_was_observed(bench):
-    bench.build().load_state_dict(bench.build().state_dict())
+    fresh = bench.build().state_dict()
     fitted = bench.fit(bench.build())
-    fitted.load_state_dict(bench.build().state_dict())
+    fitted.load_state_dict(fresh)
+    torch.testing.assert_close(fitted.state_dict(), fresh, rtol=0, atol=0)
 
 
 def test_fitting_again_forgets_and_repeats(bench):

@@ -248,13 +248,17 @@ class FeatureNorm(Loss):
 
 
 def test_tuning_may_align_a_tower_and_losses_without_words_need_none():
-    text_recipe(adapter=None, tuning=Full()).attach(CATEGORIES)
-    AnomalyTask(
+    tuned = text_recipe(adapter=None, tuning=Full())
+    tuned.attach(CATEGORIES)
+    assert tuned.class_names == CATEGORIES
+    wordless = AnomalyTask(
         FakeTower(aligned=False),
         NormalMemory(),
         adapter=TokenProjection(),
         losses=[FeatureNorm()],
-    ).attach(CATEGORIES)
+    )
+    wordless.attach(CATEGORIES)
+    assert wordless.class_names == CATEGORIES
 
 
 def test_attaching_twice_keeps_the_first(root):
