@@ -54,6 +54,10 @@ def align(
         image_logits=cosine_logits(features.pooled, rows_B2D, logit_scale),
         patch_logits=tuple(cosine_logits(p, rows_B2D, logit_scale) for p in features.patches),
         grids=features.patch_grids or features.grids,
+        logit_scale=logit_scale,
+        window_logits=tuple(
+            cosine_logits(w, rows_B2D, logit_scale) for w in features.windows or ()
+        ),
     )
 
 

@@ -7,9 +7,10 @@ Label 1 means anomalous or fake, 0 normal or real; a larger score means more ano
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class Sample:
         mask_path: File whose non-zero pixels are anomalous, or None if there is no mask.
         group: What must not be torn apart by a split (video, person, wafer); None if files stand
             alone.
+        domain: ``industrial`` or ``face``; batches can be balanced by it and metrics averaged.
     """
 
     image_path: Path
@@ -38,6 +40,7 @@ class Sample:
     defect_type: str = GOOD
     mask_path: Path | None = None
     group: str | None = None
+    domain: str = "industrial"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class Batch:
         categories: B names.
         defect_types: B names.
         paths: B file names, for reports.
+        domains: B domains (``Sample.domain``); empty where nobody asked for them.
+        features: What the frozen tower says of the images, where a feature cache brought it;
+            ``images`` are then (B, 3, 0, 0), because nobody decoded them.
     """
 
     images: Tensor
@@ -79,21 +85,27 @@ class Batch:
     categories: tuple[str, ...]
     defect_types: tuple[str, ...]
     paths: tuple[str, ...]
+    domains: tuple[str, ...] = ()
+    features: ImageFeatures | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy on ``device``; Lightning calls this, too."""
-        moved = {
+        moved: dict[str, Any] = {
             name: getattr(self, name).to(device, non_blocking=non_blocking)
             for name in ("images", "labels", "masks", "has_mask")
         }
+        if self.features is not None:
+            moved["features"] = self.features.map(lambda t: t.to(device, non_blocking=non_blocking))
         return replace(self, **moved)
 
     def pin_memory(self) -> Batch:
         """Copy in page-locked memory; the loader calls this when a GPU is in use."""
-        moved = {
+        moved: dict[str, Any] = {
             name: getattr(self, name).pin_memory()
             for name in ("images", "labels", "masks", "has_mask")
         }
+        if self.features is not None:
+            moved["features"] = self.features.map(Tensor.pin_memory)
         return replace(self, **moved)
 
     def __len__(self) -> int:
@@ -116,6 +128,12 @@ class ImageFeatures:
         pooled: (B, D) float, unit norm, or None.
         patch_grids: Grids of ``patches`` where an adapter gave them others than the tokens'; None
             where they are the same.
+        windows: One tensor (B, N, D) float, unit norm, per window scale: embeddings of square
+            crops of patches (WinCLIP), row by row at stride 1 on the last grid; None if the tower
+            was not asked for them.
+        window_sides: Side in patches of each scale.
+        context: (B, D) float, the plain image embedding that per-image prompts are made from
+            (AdaCLIP); None where no prompt asks for it.
     """
 
     tokens: tuple[Tensor, ...]
@@ -124,6 +142,20 @@ class ImageFeatures:
     patches: tuple[Tensor, ...] | None = None
     pooled: Tensor | None = None
     patch_grids: tuple[tuple[int, int], ...] | None = None
+    windows: tuple[Tensor, ...] | None = None
+    window_sides: tuple[int, ...] = ()
+    context: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
+        """Copy with every tensor changed; grids stay."""
+        changed: dict[str, Any] = {}
+        for name in ("tokens", "summary", "patches", "pooled", "windows", "context"):
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                changed[name] = change(value)
+            elif value is not None:
+                changed[name] = tuple(change(each) for each in value)
+        return replace(self, **changed)
 
     @property
     def is_aligned(self) -> bool:
@@ -193,11 +225,15 @@ class Alignment:
         image_logits: (B, 2) float, scaled cosines with (normal, anomalous).
         patch_logits: L tensors (B, P_l, 2) float, likewise per patch.
         grids: L pairs (height, width).
+        logit_scale: What the cosines were multiplied with, > 0.
+        window_logits: One tensor (B, N, 2) float per window scale; empty without windows.
     """
 
     image_logits: Tensor
     patch_logits: tuple[Tensor, ...]
     grids: tuple[tuple[int, int], ...]
+    logit_scale: float | Tensor = 1.0
+    window_logits: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

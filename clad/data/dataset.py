@@ -189,6 +189,7 @@ def collate(items: Sequence[Item]) -> Batch:
         categories=tuple(item.sample.category for item in items),
         defect_types=tuple(item.defect_type for item in items),
         paths=tuple(str(item.sample.image_path) for item in items),
+        domains=tuple(item.sample.domain for item in items),
     )
 
 

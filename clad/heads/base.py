@@ -31,6 +31,15 @@ class Head(nn.Module, ABC):
     needs_validation: bool = False
     """Whether its scales are fitted on validation images."""
 
+    needs_gradients: bool = False
+    """Whether ``forward`` differentiates scores with respect to ``features.tokens`` (Grad-CAM): the
+    task then builds the graph from pixels to logits, even where nothing learns."""
+
+    @property
+    def knows_categories(self) -> bool:
+        """Whether it keeps something per category, and so cannot score other ones."""
+        return self.needs_reference or self.needs_validation
+
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Learn the tower's widths and the categories; called once, before training."""
 

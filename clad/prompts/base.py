@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clad.towers.base import Tower
-from clad.types import Batch, TextPrototypes
+from clad.types import Batch, ImageFeatures, TextPrototypes
 
 TEXTS_PER_CALL = 64
 
@@ -24,14 +24,18 @@ class PromptStrategy(nn.Module, ABC):
     """
 
     per_image: bool = False
-    """Whether prototypes depend on the image (RepDFD's Face2Text)."""
+    """Whether prototypes depend on the image (RepDFD's Face2Text, AdaCLIP's dynamic prompts)."""
 
     def attach(self, tower: Tower) -> None:
         """Create parameters whose shape depends on the tower; called once, before training."""
 
     @abstractmethod
     def forward(
-        self, class_names: Sequence[str], tower: Tower, batch: Batch | None = None
+        self,
+        class_names: Sequence[str],
+        tower: Tower,
+        batch: Batch | None = None,
+        features: ImageFeatures | None = None,
     ) -> TextPrototypes:
         """Unit-norm prototypes of the class names, in their order.
 
@@ -39,6 +43,7 @@ class PromptStrategy(nn.Module, ABC):
             class_names: K category names as the data set spells them; words are looked up by them.
             tower: Encodes the words.
             batch: The images; only strategies with ``per_image`` look at it.
+            features: What tower and adapter say of the batch; likewise.
 
         Raises:
             ValueError: If ``class_names`` is empty or has duplicates.
@@ -92,6 +97,7 @@ class PrototypeCache:
         class_names: Sequence[str],
         tower: Tower,
         batch: Batch | None = None,
+        features: ImageFeatures | None = None,
     ) -> TextPrototypes:
         """Prototypes of the class names, kept from an earlier call where that is exact.
 
@@ -99,7 +105,7 @@ class PrototypeCache:
         tower learns, and where strategy, tower or device is another than before.
         """
         if strategy.per_image or _learns(strategy, tower):
-            return strategy(class_names, tower, batch)
+            return strategy(class_names, tower, batch, features)
         device = tower.mean.device
         made_by = (strategy, tower, device)
         if self._made_by != made_by:

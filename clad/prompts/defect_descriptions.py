@@ -12,7 +12,7 @@ from torch.nn import functional
 from clad.prompts.base import PromptStrategy, encode_texts, expect_class_names
 from clad.prompts.words import class_words
 from clad.towers.base import Tower
-from clad.types import GOOD, Batch, DescriptionBank, TextPrototypes
+from clad.types import GOOD, Batch, DescriptionBank, ImageFeatures, TextPrototypes
 
 
 class DefectDescriptions(PromptStrategy):
@@ -33,7 +33,11 @@ class DefectDescriptions(PromptStrategy):
         self.words = words
 
     def forward(
-        self, class_names: Sequence[str], tower: Tower, batch: Batch | None = None
+        self,
+        class_names: Sequence[str],
+        tower: Tower,
+        batch: Batch | None = None,
+        features: ImageFeatures | None = None,
     ) -> TextPrototypes:
         """(K, 2, D) prototypes: the normalised mean of the unit embeddings of each side."""
         categories = expect_class_names(class_names)

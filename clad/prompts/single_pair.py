@@ -10,7 +10,7 @@ from torch.nn import functional
 from clad.prompts.base import PromptStrategy, encode_texts, expect_class_names
 from clad.prompts.words import SLOT, class_words
 from clad.towers.base import Tower
-from clad.types import Batch, TextPrototypes
+from clad.types import Batch, ImageFeatures, TextPrototypes
 
 
 class SinglePair(PromptStrategy):
@@ -41,7 +41,11 @@ class SinglePair(PromptStrategy):
         self.words = words
 
     def forward(
-        self, class_names: Sequence[str], tower: Tower, batch: Batch | None = None
+        self,
+        class_names: Sequence[str],
+        tower: Tower,
+        batch: Batch | None = None,
+        features: ImageFeatures | None = None,
     ) -> TextPrototypes:
         """(K, 2, D) prototypes: the embeddings of the two sentences, normalised."""
         categories = expect_class_names(class_names)

@@ -15,7 +15,7 @@ from clad.checks import expect_choice
 from clad.prompts.base import PromptStrategy, encode_texts, expect_class_names
 from clad.prompts.words import SLOT, class_words, read_yaml_mapping, sentences
 from clad.towers.base import Tower
-from clad.types import Batch, TextPrototypes
+from clad.types import Batch, ImageFeatures, TextPrototypes
 
 ENSEMBLES_FOLDER = Path(__file__).parent / "ensembles"
 ENSEMBLE_KEYS = {"source", "normal", "anomalous", "templates"}
@@ -69,7 +69,11 @@ class StateEnsemble(PromptStrategy):
         self.words = words
 
     def forward(
-        self, class_names: Sequence[str], tower: Tower, batch: Batch | None = None
+        self,
+        class_names: Sequence[str],
+        tower: Tower,
+        batch: Batch | None = None,
+        features: ImageFeatures | None = None,
     ) -> TextPrototypes:
         """(K, 2, D) prototypes: the normalised mean of each side's sentences."""
         categories = expect_class_names(class_names)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -17,12 +16,17 @@ from clad.checks import expect_range
 from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
-from clad.metrics.collector import CollectedPredictions, PredictionCollector
-from clad.metrics.evaluate import Evaluation, evaluate
 from clad.prompts.base import PromptStrategy, PrototypeCache
-from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds
+from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
-from clad.tasks.preparation import data_of, full_precision, predict_all, show_images
+from clad.tasks.evaluation_steps import EvaluationSteps
+from clad.tasks.preparation import (
+    data_of,
+    full_precision,
+    predict_all,
+    show_images,
+    with_gradients,
+)
 from clad.tasks.requirements import expect_learning, expect_text, expect_trained
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
@@ -32,7 +36,7 @@ _STEPS_APART = 1_000_003
 """Between the seeds of two steps; more than the batches that one step accumulates."""
 
 
-class AnomalyTask(LightningModule):
+class AnomalyTask(EvaluationSteps):
     """Trains the small parts of a recipe around a tower, and scores images with its head.
 
     Path of a batch: ``tower.prepare`` -> ``inputs`` -> ``tower.encode_pixels`` -> ``adapter`` ->
@@ -50,6 +54,8 @@ class AnomalyTask(LightningModule):
         inputs: What happens to normalised pixels before the tower; None for nothing.
         optimizer: Optimiser class and settings, over whatever learns.
         scheduler: Learning-rate schedule, stepped after every batch; None keeps the rate.
+        temperature: What cosines are divided by, > 0 (0.07 in WinCLIP and AnomalyCLIP); None takes
+            the adapter's learned multiplier or the tower's own.
         false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
             threshold of each category is fitted to it on normal validation images.
     """
@@ -65,6 +71,7 @@ class AnomalyTask(LightningModule):
         inputs: InputTransform | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
+        temperature: float | None = None,
         false_alarm_budget: float = 0.05,
     ) -> None:
         super().__init__()
@@ -78,14 +85,13 @@ class AnomalyTask(LightningModule):
         self.tuning = tuning
         self.optimizer = optimizer
         self.scheduler = scheduler
+        if temperature is not None:
+            expect_range("temperature", temperature, 1e-4, 1e4)
+        self.temperature = temperature
         self.false_alarm_budget = false_alarm_budget
         self.strict_loading = False  # frozen weights are not in checkpoints; see on_load_checkpoint
         self.class_names: tuple[str, ...] = ()
-        self.thresholds_fitted = NO_THRESHOLDS
-        self.collected: CollectedPredictions | None = None
-        self.evaluation: Evaluation | None = None
         self._prototypes = PrototypeCache()
-        self._collector = PredictionCollector()
         self._prepared_at: int | None = None
         self._is_trained = False
         self._random_seed = 0
@@ -128,21 +134,28 @@ class AnomalyTask(LightningModule):
         schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
-    def encode(self, images: Tensor) -> ImageFeatures:
-        """Adapted features of (B, 3, H, W) images; without a graph where the tower is frozen."""
-        pixels = self.tower.prepare(images)
-        learns = self.inputs is not None or any(p.requires_grad for p in self.tower.parameters())
-        if self.inputs is not None:
-            pixels = self.inputs(pixels)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            features = self.tower.encode_pixels(pixels)
+    def encode(self, batch: Batch) -> ImageFeatures:
+        """Adapted features; without a graph through the tower where nothing in it learns."""
+        features = batch.features
+        if features is None:
+            features = self._encode_pixels(batch.images)
         return features if self.adapter is None else self.adapter(features)
 
-    def prototypes(self, batch: Batch) -> TextPrototypes | None:
+    def _encode_pixels(self, images: Tensor) -> ImageFeatures:
+        pixels = self.tower.prepare(images)
+        if self.head.needs_gradients and not self.training:
+            pixels = pixels.requires_grad_()
+        if self.inputs is not None:
+            pixels = self.inputs(pixels)
+        learns = pixels.requires_grad or any(p.requires_grad for p in self.tower.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            return self.tower.encode_pixels(pixels)
+
+    def prototypes(self, batch: Batch, features: ImageFeatures) -> TextPrototypes | None:
         """Text prototypes of all categories of the run (or of the images), cached while frozen."""
         if self.prompts is None:
             return None
-        return self._prototypes.get(self.prompts, self.class_names, self.tower, batch)
+        return self._prototypes.get(self.prompts, self.class_names, self.tower, batch, features)
 
     def compare(
         self, features: ImageFeatures, prototypes: TextPrototypes | None, batch: Batch
@@ -152,6 +165,8 @@ class AnomalyTask(LightningModule):
             return None
         learned = None if self.adapter is None else self.adapter.logit_scale
         scale = self.tower.logit_scale if learned is None else learned
+        if self.temperature is not None:
+            scale = 1 / self.temperature
         with full_precision(self.device):
             return align(features, prototypes, batch.categories, scale)
 
@@ -162,14 +177,15 @@ class AnomalyTask(LightningModule):
             ValueError: If the recipe learns, and was neither trained nor has read a checkpoint.
         """
         expect_trained(self._is_trained, self._terms)
-        features, alignment = self._look(batch)
-        height, width = batch.images.shape[-2:]
-        with full_precision(self.device):
-            return self.head(features, alignment, batch.categories, (height, width))
+        height, width = batch.masks.shape[-2:]
+        with with_gradients() if self.head.needs_gradients else nullcontext():
+            features, alignment = self._look(batch)
+            with full_precision(self.device):
+                return self.head(features, alignment, batch.categories, (height, width))
 
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
-        features = self.encode(batch.images)
-        return features, self.compare(features, self.prototypes(batch), batch)
+        features = self.encode(batch)
+        return features, self.compare(features, self.prototypes(batch, features), batch)
 
     def on_train_start(self) -> None:
         """Note the seed of the run; whatever the head knows is of another one."""
@@ -182,8 +198,8 @@ class AnomalyTask(LightningModule):
             return None
         # So that a resumed training drops the same units as one that was never interrupted.
         torch.manual_seed((self._random_seed + _STEPS_APART * self.global_step + batch_idx) % 2**63)
-        features = self.encode(batch.images)
-        prototypes = self.prototypes(batch)
+        features = self.encode(batch)
+        prototypes = self.prototypes(batch, features)
         alignment = self.compare(features, prototypes, batch)
         inputs = LossInputs(batch, features, prototypes, alignment)
         total = torch.zeros((), device=self.device)
@@ -218,58 +234,6 @@ class AnomalyTask(LightningModule):
                 self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
         self.train(was_training)
         self._prepared_at = self.global_step
-
-    def on_validation_epoch_start(self) -> None:
-        """Inside ``fit``, scores need a head prepared with the weights of this moment."""
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            self.prepare_head()
-        self._collector.reset()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions."""
-        del batch_idx
-        if not self.trainer.sanity_checking:
-            self._collector.update(self(batch), batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Metrics over the validation images."""
-        if len(self._collector):
-            self._evaluate("validation")
-
-    def on_test_epoch_start(self) -> None:
-        """Start from nothing."""
-        self._collector.reset()
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions."""
-        del batch_idx
-        self._collector.update(self(batch), batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Metrics over the test images."""
-        self._evaluate("test")
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
-        """Scores and maps of a batch."""
-        del batch_idx
-        return self(batch)
-
-    def _evaluate(self, role: str) -> None:
-        self.collected = self._collector.result()
-        self._collector.reset()
-        self.evaluation = evaluate(self.collected, self.thresholds)
-        for name, value in self.evaluation.mean.items():
-            self.log(f"{role}/{name}", value, batch_size=1)
-
-    @property
-    def thresholds(self) -> dict[str, float] | None:
-        """Category name -> threshold on raw scores; None where none could be fitted."""
-        return dict(self.thresholds_fitted.values) or None
-
-    @property
-    def threshold_source(self) -> str:
-        """What the thresholds were fitted on, in words."""
-        return self.thresholds_fitted.source
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave frozen weights out; add what is not a weight."""

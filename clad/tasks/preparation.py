@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
@@ -23,10 +22,17 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Context in which a graph is built, even while testing in inference mode."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def show_images(
     head: Head,
     data: AnomalyDataModule,
-    encode: Callable[[Tensor], ImageFeatures],
+    encode: Callable[[Batch], ImageFeatures],
     look: Callable[[Batch], tuple[ImageFeatures, Alignment | None]],
     device: torch.device,
 ) -> None:
@@ -35,14 +41,14 @@ def show_images(
     Args:
         head: Learns from them.
         data: Holds them.
-        encode: (B, 3, H, W) images -> adapted features.
+        encode: Batch -> adapted features.
         look: Batch -> adapted features and their text logits.
         device: Where both run.
     """
     if head.needs_reference:
         head.start_reference()
         for batch in data.reference_dataloader():
-            features = encode(batch.images.to(device))
+            features = encode(batch.to(device))
             with full_precision(device):
                 head.observe(features, batch.categories)
         head.finish_reference()

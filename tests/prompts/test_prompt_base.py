@@ -25,7 +25,7 @@ class CountingPrompts(PromptStrategy):
         if learns:
             self.shift = nn.Parameter(torch.zeros(16))
 
-    def forward(self, class_names, tower, batch=None) -> TextPrototypes:
+    def forward(self, class_names, tower, batch=None, features=None) -> TextPrototypes:
         self.calls += 1
         names = expect_class_names(class_names)
         texts = [f"{state} {name}" for name in names for state in ("good", "bad")]

@@ -123,7 +123,7 @@ class Spy(NormalMemory):
 
 
 def summaries(task, loader) -> torch.Tensor:
-    return torch.cat([task.encode(batch.images).summary for batch in loader])
+    return torch.cat([task.encode(batch).summary for batch in loader])
 
 
 def is_among(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -278,18 +278,18 @@ def test_random_weights_score_nothing(root):
 
 
 def test_encoding_keeps_a_graph_only_where_something_learns():
-    images = fake_batch().images
+    batch = fake_batch()
     frozen = AnomalyTask(FakeTower(), ImageText(), SinglePair())
     frozen.attach(CATEGORIES)
-    assert not frozen.encode(images).pooled.requires_grad
+    assert not frozen.encode(batch).pooled.requires_grad
     adapted = text_recipe()
     adapted.attach(CATEGORIES)
-    found = adapted.encode(images)
+    found = adapted.encode(batch)
     assert found.pooled.requires_grad
     assert not found.summary.requires_grad
     tuned = text_recipe(tuning=Full())
     tuned.attach(CATEGORIES)
-    assert tuned.encode(images).summary.requires_grad
+    assert tuned.encode(batch).summary.requires_grad
 
 
 @pytest.mark.parametrize("budget", [0.0, 1.0])
