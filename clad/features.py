@@ -74,8 +74,9 @@ def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tenso
         sigma_px: Standard deviation of a Gaussian at that size, >= 0; 0 leaves it out.
 
     Returns:
-        (B, height, width) float: bilinear, then blurred with reflected borders; constant maps stay
-        as they are.
+        (B, height, width) float: bilinear, then blurred; beyond the border the map is reflected,
+        its edge pixels repeated, as in scipy's ``gaussian_filter`` (APRIL-GAN, AnomalyCLIP).
+        Constant maps stay as they are.
     """
     rows, columns = (
         _resampler(small, large, sigma_px).to(maps)
@@ -94,11 +95,13 @@ def _resampler(small: int, large: int, sigma_px: float) -> Tensor:
     lines = functional.interpolate(
         torch.eye(small, dtype=torch.float64)[:, None], large, mode="linear", align_corners=False
     )
-    radius = min(int(4 * sigma_px + 0.5), large - 1)
+    radius = min(int(4 * sigma_px + 0.5), large)
     if radius:
         steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
         kernel = torch.exp(-0.5 * (steps / sigma_px) ** 2)
-        padded = functional.pad(lines, (radius, radius), mode="reflect")
+        padded = torch.cat(
+            [lines[..., :radius].flip(-1), lines, lines[..., -radius:].flip(-1)], dim=-1
+        )
         lines = functional.conv1d(padded, (kernel / kernel.sum()).view(1, 1, -1))
     return lines[:, 0].T.float().contiguous()
 

@@ -19,10 +19,11 @@ from clad.types import Batch, ImageFeatures
 CONTEXT = 77
 VOCABULARY = 509
 PAD = 0
+TEXT_LAYERS = 9  # as many as AnomalyCLIP's deep tokens reach
 
 
 class FakeTower(Tower):
-    """Two convolutions and two text layers; the same weights for the same seed.
+    """Two convolutions and nine text layers; the same weights for the same seed.
 
     32 x 32 pixels give layers of 4 x 4 and 2 x 2 tokens. Words are hashed to token ids.
     """
@@ -48,7 +49,7 @@ class FakeTower(Tower):
             self.projections = nn.ModuleList([nn.Linear(c, embed_dim) for c in self.token_dims])
             self.words = nn.Embedding(VOCABULARY, 12)
             self.positions = nn.Parameter(0.1 * torch.randn(CONTEXT, 12))
-            self.text_layers = nn.ModuleList([nn.Linear(12, 12) for _ in range(2)])
+            self.text_layers = nn.ModuleList([nn.Linear(12, 12) for _ in range(TEXT_LAYERS)])
             self.text_projection = nn.Linear(12, embed_dim)
         self.freeze()
 
