@@ -17,8 +17,10 @@ from clad.data.augment import Augmentation
 from clad.data.base import DataSource
 from clad.data.cache import PixelCache
 from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
+from clad.data.few import Few
 from clad.data.fingerprint import fingerprint
 from clad.data.images import Size
+from clad.data.sampling import Sampling
 from clad.data.splits import check_disjoint
 from clad.synthesis.base import Synthesizer
 from clad.types import Sample, Splits
@@ -46,6 +48,15 @@ class AnomalyDataModule(LightningDataModule):
         synthesis_probability: Share of normal training images that it replaces, in [0, 1].
         augmentation: Steps on training images before synthesis: horizontal_flip, vertical_flip,
             rotate90, brightness.
+        shots: Normal training images kept per category; then there is no validation. None keeps
+            all.
+        anomalies_per_type: Test anomalies of each defect type moved to training, with masks.
+        reserved_per_type: Test anomalies of each type that leave the test, used or not, so that
+            fewer and more of them are compared on one test; None takes ``anomalies_per_type``.
+        anomaly_share: Share of labelled anomalous images in training batches, in (0, 1); an epoch
+            keeps its number of images. None draws each image once.
+        balance_domains: Whether each domain is drawn equally often in training, whatever its size.
+        balance_categories: Likewise each category.
         seed: Decides splits, order, augmentation and synthesis; at least 0.
     """
 
@@ -62,6 +73,12 @@ class AnomalyDataModule(LightningDataModule):
         synthesis: Synthesizer | None = None,
         synthesis_probability: float = 0.5,
         augmentation: tuple[Augmentation, ...] = (),
+        shots: int | None = None,
+        anomalies_per_type: int = 0,
+        reserved_per_type: int | None = None,
+        anomaly_share: float | None = None,
+        balance_domains: bool = False,
+        balance_categories: bool = False,
         seed: int = 42,
     ) -> None:
         super().__init__()
@@ -80,6 +97,8 @@ class AnomalyDataModule(LightningDataModule):
         self.synthesis = synthesis
         self.synthesis_probability = synthesis_probability
         self.augmentation = tuple(augmentation)
+        self.few = Few(shots, anomalies_per_type, reserved_per_type)
+        self.sampling = Sampling(anomaly_share, balance_domains, balance_categories)
         self.seed = seed
         self._splits: Splits | None = None
 
@@ -99,6 +118,7 @@ class AnomalyDataModule(LightningDataModule):
                 f"expected images in {self.root}, found none for {self.source.name} "
                 f"(categories: {self.categories}); check data.root and data.categories"
             )
+        splits = self.few.apply(splits, self.seed)
         check_disjoint(splits)
         self._splits = splits
         for note in splits.notes:
@@ -122,13 +142,13 @@ class AnomalyDataModule(LightningDataModule):
         """Training images with augmentation and synthesis, in a new order each epoch.
 
         Raises:
-            ValueError: If the source has no training images.
+            ValueError: If there are no training images, or no anomalous ones to take a share of.
         """
         samples = self._expect_samples(self.splits.train, "training")
         dataset = self._dataset(
             samples, _TRAIN_STREAM, self.synthesis_probability, self.augmentation
         )
-        sampler = EpochSampler(len(samples), self.seed, self._current_epoch)
+        sampler = self.sampling.sampler(samples, self.seed, self._current_epoch)
         return self._loader(dataset, self.train_batch_size, sampler, persistent=True)
 
     def reference_dataloader(self) -> DataLoader[Item]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -148,8 +149,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
         known = self.current_epoch() if self.current_epoch is not None else None
         epoch = self._num_passes if known is None else known
         self._num_passes += 1
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
-        return ((epoch, int(index)) for index in order)
+        return ((epoch, int(index)) for index in self.order(epoch))
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """(num_samples,) indices in the order of that epoch."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
 
 
 def synthesise(

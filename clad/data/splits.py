@@ -57,9 +57,9 @@ def carve_validation(
     """
     expect_range("validation_fraction", fraction, 0, 0.9)
     normal = [s for s in samples if s.label == 0]
-    held_out = {_unit(s) for s in partition(normal, (1 - fraction, fraction), seed)[1]}
-    train = tuple(s for s in samples if _unit(s) not in held_out)
-    return train, tuple(s for s in samples if _unit(s) in held_out)
+    held_out = {unit_of(s) for s in partition(normal, (1 - fraction, fraction), seed)[1]}
+    train = tuple(s for s in samples if unit_of(s) not in held_out)
+    return train, tuple(s for s in samples if unit_of(s) in held_out)
 
 
 def take(
@@ -142,7 +142,7 @@ def _split_units(
     """Shuffle the groups of each (category, label) and cut them into ``sizes(number)`` parts."""
     units: dict[str, list[Sample]] = {}
     for sample in samples:
-        units.setdefault(_unit(sample), []).append(sample)
+        units.setdefault(unit_of(sample), []).append(sample)
     strata: dict[tuple[str, int], list[str]] = {}
     for name, members in units.items():
         stratum = (members[0].category, max(s.label for s in members))
@@ -155,12 +155,12 @@ def _split_units(
             part_of[names[index]] = int(np.searchsorted(bounds, position, side="right"))
     parts: list[list[Sample]] = [[] for _ in range(num_parts)]
     for sample in samples:
-        parts[part_of[_unit(sample)]].append(sample)
+        parts[part_of[unit_of(sample)]].append(sample)
     return [tuple(part) for part in parts]
 
 
-def _unit(sample: Sample) -> str:
-    """What a split may not tear apart."""
+def unit_of(sample: Sample) -> str:
+    """What a split may not tear apart: its group, or the file alone."""
     return f"file {sample.image_path}" if sample.group is None else f"group {sample.group}"
 
 

@@ -125,6 +125,8 @@ def test_it_trains_and_tests_on_a_miniature(recipe, tmp_path, monkeypatch, capsy
         save_category(folder, np.random.default_rng(kind), kind, num_train=16, num_test=2)
     content = with_fake_tower(recipe)
     content["data"] |= {"root": "images", "categories": "all", "image_size": 32, "num_workers": 0}
+    for name in ("shots", "anomalies_per_type", "reserved_per_type", "anomaly_share"):
+        content["data"].pop(name, None)  # numbers that fit the recipe's own data set
     content["data"]["source"] = {
         "class_path": "clad.data.mvtec_ad.MVTecAD",
         "init_args": {"validation_fraction": 0.4},
