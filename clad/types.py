@@ -132,8 +132,10 @@ class ImageFeatures:
             crops of patches (WinCLIP), row by row at stride 1 on the last grid; None if the tower
             was not asked for them.
         window_sides: Side in patches of each scale.
-        context: (B, D) float, the plain image embedding that per-image prompts are made from
-            (AdaCLIP); None where no prompt asks for it.
+        embedding: (B, D) float, ``pooled`` as the tower gives it, before unit length; None where
+            the tower has none.
+        context: (B, D) float, that embedding without learnable tokens in the image encoder: what
+            per-image prompts are made from (AdaCLIP); None where it is ``embedding`` itself.
     """
 
     tokens: tuple[Tensor, ...]
@@ -144,12 +146,13 @@ class ImageFeatures:
     patch_grids: tuple[tuple[int, int], ...] | None = None
     windows: tuple[Tensor, ...] | None = None
     window_sides: tuple[int, ...] = ()
+    embedding: Tensor | None = None
     context: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
         """Copy with every tensor changed; grids stay."""
         changed: dict[str, Any] = {}
-        for name in ("tokens", "summary", "patches", "pooled", "windows", "context"):
+        for name in ("tokens", "summary", "patches", "pooled", "windows", "embedding", "context"):
             value = getattr(self, name)
             if isinstance(value, Tensor):
                 changed[name] = change(value)

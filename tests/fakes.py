@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ CONTEXT = 77
 VOCABULARY = 509
 PAD = 0
 TEXT_LAYERS = 9  # as many as AnomalyCLIP's deep tokens reach
+PROMPTED_LAYERS = 4  # as many as AdaCLIP's image prompts reach
 
 
 class FakeTower(Tower):
@@ -40,6 +42,7 @@ class FakeTower(Tower):
         self.token_dims = (8, 12)
         self.summary_dim = 12
         self.logit_scale = 10.0
+        self.image_prompt_dim = self.token_dims[0] if aligned else None
         self.is_aligned = aligned
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -54,20 +57,42 @@ class FakeTower(Tower):
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
+        if self.image_prompts is None:
+            return self._encode(pixels)
+        with torch.no_grad():
+            context = self._encode(pixels).embedding
+        return replace(self._encode(pixels, self.image_prompts(context)), context=context)
+
+    def _encode(self, pixels: Tensor, layer_hook: LayerHook | None = None) -> ImageFeatures:
         tokens, grids, states = [], [], pixels
         for convolution in self.convolutions:
             states = torch.tanh(convolution(states))
+            if layer_hook is not None and not tokens:
+                states = self._prompted(states, layer_hook)
             grids.append((states.shape[-2], states.shape[-1]))
             tokens.append(states.flatten(2).transpose(1, 2))
         summary = tokens[-1].mean(dim=1)
-        patches, pooled = None, None
+        patches, pooled, embedding = None, None, None
         if self.is_aligned:
             patches = tuple(
                 functional.normalize(project(layer), dim=-1)
                 for project, layer in zip(self.projections, tokens, strict=True)
             )
-            pooled = functional.normalize(self.projections[-1](summary), dim=-1)
-        return ImageFeatures(tuple(tokens), tuple(grids), summary, patches, pooled)
+            embedding = self.projections[-1](summary)
+            pooled = functional.normalize(embedding, dim=-1)
+        return ImageFeatures(
+            tuple(tokens), tuple(grids), summary, patches, pooled, embedding=embedding
+        )
+
+    def _prompted(self, states: Tensor, layer_hook: LayerHook) -> Tensor:
+        """The map after a few layers in which every token sees the mean of all, prompts too."""
+        tokens = states.flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
+        length = tokens.shape[1]
+        for layer in range(PROMPTED_LAYERS):
+            tokens = layer_hook(layer, tokens)
+            tokens = torch.tanh(tokens + tokens.mean(dim=1, keepdim=True))
+        return tokens[:, 1:length].transpose(1, 2).reshape(states.shape)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         rows = [

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from clad.towers.base import Tower
-from clad.types import ImageFeatures
+from clad.types import Alignment, ImageFeatures
 
 
 class Adapter(nn.Module, ABC):
@@ -31,3 +31,12 @@ class Adapter(nn.Module, ABC):
 
         Patches on other grids than the tokens say so in ``patch_grids``.
         """
+
+    def refine(self, features: ImageFeatures, alignment: Alignment) -> Alignment:
+        """The alignment that losses and heads see, once patches were compared with words.
+
+        Where the image embedding depends on what words say of the patches (AdaCLIP's semantic
+        fusion), ``image_logits`` are replaced here; by default nothing is.
+        """
+        del features
+        return alignment

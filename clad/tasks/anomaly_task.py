@@ -168,7 +168,8 @@ class AnomalyTask(EvaluationSteps):
         if self.temperature is not None:
             scale = 1 / self.temperature
         with full_precision(self.device):
-            return align(features, prototypes, batch.categories, scale)
+            alignment = align(features, prototypes, batch.categories, scale)
+            return alignment if self.adapter is None else self.adapter.refine(features, alignment)
 
     def forward(self, batch: Batch) -> Prediction:
         """Scores and maps of a batch, at the size of its images.

@@ -51,6 +51,17 @@ class Tower(nn.Module, ABC):
     is_aligned: bool = True
     """Whether image and text weights were trained together; False for random weights."""
 
+    image_prompt_dim: int | None = None
+    """Width of the states that learnable tokens can join on the image side; None if they cannot."""
+
+    image_prompts: nn.Module | None
+    """Learnable tokens of the image side, put here by a tuning: ``context (B, D) -> LayerHook``.
+
+    The hook gets class token and patches before each layer, (B, 1 + P, C), and may append tokens,
+    which it finds behind them in later layers. ``encode_pixels`` first runs a plain pass without
+    gradients, whose embedding is ``context``.
+    """
+
     def __init__(
         self,
         image_size: tuple[int, int],
@@ -61,6 +72,7 @@ class Tower(nn.Module, ABC):
         super().__init__()
         self.image_size = image_size
         self.interpolation = interpolation
+        self.register_module("image_prompts", None)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 

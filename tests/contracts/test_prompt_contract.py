@@ -23,7 +23,8 @@ def build(path: Path, tower: FakeTower) -> PromptStrategy:
 
 def run(strategy: PromptStrategy, tower: FakeTower, names=NAMES) -> TextPrototypes:
     batch = fake_batch(categories=names, labels=[row % 2 for row in range(len(names))])
-    return strategy(names, tower, batch.to(tower.mean.device))
+    batch = batch.to(tower.mean.device)
+    return strategy(names, tower, batch, tower.encode_image(batch.images))
 
 
 def check_shape_order_and_norm(path: Path) -> None:
@@ -71,11 +72,12 @@ def check_determinism(path: Path) -> None:
 
 def check_refusals(path: Path) -> None:
     tower = FakeTower()
-    strategy = build(path, tower)
+    strategy, batch = build(path, tower), fake_batch()
+    features = tower.encode_image(batch.images)
     with pytest.raises(ValueError, match="expected at least one class name"):
-        strategy((), tower, fake_batch())
+        strategy((), tower, batch, features)
     with pytest.raises(ValueError, match=r"each class name once, got .'pcb1'. more"):
-        strategy(("pcb1", "pcb1"), tower, fake_batch())
+        strategy(("pcb1", "pcb1"), tower, batch, features)
 
 
 def check_gradient(path: Path) -> None:
@@ -131,7 +133,7 @@ class ToyPrompts(PromptStrategy):
     def attach(self, tower):
         self.shift = nn.Parameter(torch.zeros(2, tower.embed_dim))
 
-    def forward(self, class_names, tower, batch=None):
+    def forward(self, class_names, tower, batch=None, features=None):
         names = expect_class_names(class_names)
         texts = [self.sentence.format(s, n) for n in names for s in ("good", "bad")]
         rows = encode_texts(tower, texts).unflatten(0, (len(names), 2)) + self.shift

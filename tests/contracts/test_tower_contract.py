@@ -88,6 +88,9 @@ def test_shared_space_is_of_unit_norm_and_known_width(tower, features):
         return
     assert features.pooled.shape == (3, tower.embed_dim)
     expect_unit_norm("pooled", features.pooled, 1e-5)
+    if features.embedding is not None:
+        unit = torch.nn.functional.normalize(features.embedding, dim=-1)
+        torch.testing.assert_close(unit, features.pooled)
     for patches, tokens in zip(features.patches, features.tokens, strict=True):
         assert patches.shape == (*tokens.shape[:2], tower.embed_dim)
         expect_unit_norm("patches", patches, 1e-5)
