@@ -20,11 +20,19 @@ from clad.towers.open_clip_model import (
     make_tokenizer,
     read_architecture,
 )
-from clad.towers.open_clip_visual import Trunk, read_trunk, set_image_size
+from clad.towers.open_clip_trunk import (
+    TrunkOptions,
+    at_least_float32,
+    choose_layers,
+    expect_fitting_options,
+    expect_fitting_size,
+)
+from clad.towers.open_clip_visual import read_trunk, set_image_size
 from clad.towers.open_clip_weights import find_weights, load_weights
 from clad.types import ImageFeatures
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+POSITION_INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 class OpenClipTower(Tower):
@@ -44,11 +52,17 @@ class OpenClipTower(Tower):
         random_seed: Decides random weights.
         image_size: (height, width) or one number for both; None is the model's own. Position
             embeddings are interpolated.
+        position_interpolation: How: ``bicubic`` with antialiasing as in open_clip, or ``bilinear``
+            without as in AnomalyCLIP.
         layers: Layers whose patch tokens come out, 1-based and ascending: transformer blocks, or
             stages of a convolutional trunk (for OpenAI's ResNets 1 is the stem). None is the last.
         vv_from_layer: From this transformer block (1-based) on, patches come from a parallel path
             of attention among values, which keeps them local; None is off. AnomalyCLIP's setting
             for ViT-L/14 is 6.
+        cls_without_norm: Project the class token without the final norm, as AnomalyCLIP does;
+            ``pooled`` then differs from open_clip's ``encode_image``.
+        window_sides: Sides in patches of the square windows whose embeddings come out as
+            ``windows``, at stride 1; WinCLIP's are 2 and 3. Windows cost several times the image.
         force_quick_gelu: Build the architecture with quick-GELU. OpenAI's weights insist on it.
         precision: ``fp32``, or ``bf16`` for matrices in bfloat16. Features come out in float32.
 
@@ -70,8 +84,12 @@ class OpenClipTower(Tower):
         vv_from_layer: int | None = None,
         force_quick_gelu: bool = False,
         precision: Literal["fp32", "bf16"] = "fp32",
+        position_interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+        cls_without_norm: bool = False,
+        window_sides: tuple[int, ...] = (),
     ) -> None:
         expect_choice("precision", precision, DTYPES)
+        expect_choice("position_interpolation", position_interpolation, POSITION_INTERPOLATIONS)
         architecture = read_architecture(model_name, force_quick_gelu)
         source = find_weights(architecture, pretrained)
         model = build_model(architecture, random_seed, DTYPES[precision])
@@ -79,14 +97,15 @@ class OpenClipTower(Tower):
         own_size = _pair(model.visual.image_size)
         size = own_size if image_size is None else _pair(image_size)
         if size != own_size:
-            _check_image_size(size, trunk)
-        chosen = _check_layers(layers, trunk, architecture.name)
-        _check_vv(vv_from_layer, chosen, trunk, architecture.name)
+            expect_fitting_size(size, trunk)
+        chosen = choose_layers(layers, trunk, architecture.name)
+        options = TrunkOptions(chosen, vv_from_layer, cls_without_norm, tuple(window_sides))
+        expect_fitting_options(options, trunk, size, architecture.name)
         tokenizer = make_tokenizer(architecture)
         if not source.is_random:
             load_weights(model, architecture, source)
         if size != own_size:
-            set_image_size(model.visual, size)
+            set_image_size(model.visual, size, position_interpolation)
         logit_scale = float(model.logit_scale.detach().exp())
         if precision != "fp32":
             lower_precision(model, DTYPES[precision])
@@ -94,7 +113,7 @@ class OpenClipTower(Tower):
         super().__init__(size, pixels["mean"], pixels["std"], pixels["interpolation"])
         self.model = model
         self.layers = chosen
-        self.vv_from_layer = vv_from_layer
+        self.options = options
         self.precision = precision
         self.logit_scale = logit_scale
         self.is_aligned = not source.is_random
@@ -115,13 +134,16 @@ class OpenClipTower(Tower):
         expect_shape("pixels", pixels, (None, 3, *self.image_size))
         if self.precision != "fp32":
             pixels = pixels.to(DTYPES[self.precision])
-        output = self._trunk.encode(self.model.visual, pixels, self.layers, self.vv_from_layer)
+        output = self._trunk.encode(self.model.visual, pixels, self.options)
         return ImageFeatures(
-            tokens=tuple(_full(tokens) for tokens in output.tokens),
+            tokens=tuple(at_least_float32(tokens) for tokens in output.tokens),
             grids=output.grids,
-            summary=_full(output.summary),
+            summary=at_least_float32(output.summary),
             patches=None if output.patches is None else tuple(map(_unit, output.patches)),
             pooled=_unit(output.pooled),
+            embedding=at_least_float32(output.pooled),
+            windows=tuple(map(_unit, output.windows)) or None,
+            window_sides=self.options.window_sides,
         )
 
     @property
@@ -218,7 +240,7 @@ class OpenClipTower(Tower):
             pooled = projection(pooled)
         elif projection is not None:
             pooled = pooled @ projection
-        return _full(pooled)
+        return at_least_float32(pooled)
 
     def _encode_hugging_face(
         self, text: HFTextEncoder, embeddings: Tensor, ids: Tensor, layer_hook: LayerHook | None
@@ -230,7 +252,7 @@ class OpenClipTower(Tower):
             )
         mask = (ids != text.config.pad_token_id).long()
         output = text.transformer(inputs_embeds=embeddings, attention_mask=mask)
-        return _full(text.proj(text.pooler(output, mask)))
+        return at_least_float32(text.proj(text.pooler(output, mask)))
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -238,47 +260,5 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _full(features: Tensor) -> Tensor:
-    """At least float32: unit length cannot be held in half precision."""
-    return features.float() if features.itemsize < 4 else features
-
-
 def _unit(features: Tensor) -> Tensor:
-    return functional.normalize(_full(features), dim=-1)
-
-
-def _check_image_size(size: tuple[int, int], trunk: Trunk) -> None:
-    pairs = list(zip(size, trunk.stride, strict=True))
-    if any(side < 1 or side % step for side, step in pairs):
-        fits = tuple(max(1, round(side / step)) * step for side, step in pairs)
-        raise ValueError(
-            f"expected image_size in multiples of {trunk.stride} (height, width), got {size}; "
-            f"{fits} fits"
-        )
-
-
-def _check_layers(layers: Sequence[int] | None, trunk: Trunk, name: str) -> tuple[int, ...]:
-    depth = len(trunk.token_dims)
-    chosen = (depth,) if layers is None else tuple(layers)
-    in_range = all(1 <= layer <= depth for layer in chosen)
-    if not chosen or not in_range or list(chosen) != sorted(set(chosen)):
-        raise ValueError(
-            f"expected ascending layers from 1 to {depth} for {name}, got {list(chosen)}; "
-            "write e.g. [6, 12]"
-        )
-    return chosen
-
-
-def _check_vv(vv_from_layer: int | None, layers: Sequence[int], trunk: Trunk, name: str) -> None:
-    if vv_from_layer is None:
-        return
-    if not trunk.has_vv:
-        raise ValueError(
-            f"expected open_clip's own VisionTransformer with plain attention for vv_from_layer, "
-            f"got {name}; set it to null"
-        )
-    if not 1 <= vv_from_layer <= max(layers):
-        raise ValueError(
-            f"expected vv_from_layer between 1 and the last chosen layer {max(layers)}, got "
-            f"{vv_from_layer}; otherwise no patch would come from that path"
-        )
+    return functional.normalize(at_least_float32(features), dim=-1)

@@ -5,9 +5,7 @@ Letters in shapes: B batch, C channels of the trunk, P patches, D shared embeddi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
@@ -18,47 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clad.towers.attention import has_plain_attention, vv_update
-
-Visual: TypeAlias = VisionTransformer | ModifiedResNet | TimmModel
-
-
-@dataclass(frozen=True)
-class TrunkOutput:
-    """Features before any unit length.
-
-    Args:
-        tokens: L tensors (B, P_l, C_l), patch tokens of the chosen layers.
-        grids: L pairs (height, width).
-        summary: (B, C) the trunk's own image vector.
-        pooled: (B, D) what ``encode_image`` yields.
-        patches: L tensors (B, P_l, D); None if some chosen layer has no place in text space.
-    """
-
-    tokens: tuple[Tensor, ...]
-    grids: tuple[tuple[int, int], ...]
-    summary: Tensor
-    pooled: Tensor
-    patches: tuple[Tensor, ...] | None
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """A kind of trunk.
-
-    Args:
-        encode: (visual, pixels, layers, vv_from_layer) -> features.
-        token_dims: Width of each of the trunk's layers, the first layer first.
-        summary_dim: Width of ``summary``.
-        stride: Pixels per patch (height, width) of the last layer; other image sizes than the
-            trunk's own must be multiples of it, or maps would be shifted.
-        has_vv: Whether it has attention blocks that can run on values alone.
-    """
-
-    encode: Callable[[Visual, Tensor, Sequence[int], int | None], TrunkOutput]
-    token_dims: tuple[int, ...]
-    summary_dim: int
-    stride: tuple[int, int]
-    has_vv: bool = False
+from clad.towers.open_clip_trunk import (
+    Trunk,
+    TrunkOptions,
+    TrunkOutput,
+    Visual,
+    at_least_float32,
+)
+from clad.towers.open_clip_windows import encode_windows
 
 
 def read_trunk(visual: Visual, name: str) -> Trunk:
@@ -76,6 +41,7 @@ def read_trunk(visual: Visual, name: str) -> Trunk:
             summary_dim=width,
             stride=to_2tuple(visual.patch_size),
             has_vv=all(has_plain_attention(block) for block in blocks),
+            has_class_token=visual.pool_type == "tok",
         )
     if isinstance(visual, ModifiedResNet):
         stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
@@ -96,7 +62,7 @@ def read_trunk(visual: Visual, name: str) -> Trunk:
 
 
 def encode_transformer(
-    visual: VisionTransformer, pixels: Tensor, layers: Sequence[int], vv_from_layer: int | None
+    visual: VisionTransformer, pixels: Tensor, options: TrunkOptions
 ) -> TrunkOutput:
     """Features of open_clip's VisionTransformer.
 
@@ -104,42 +70,59 @@ def encode_transformer(
     makes of the original path's tokens, x <- x + VV(ln_1(x_original)), without feed-forward layers.
     It feeds ``patches`` only; tokens, summary and pooled come from the original path.
 
+    Where a graph is built, later blocks read ``tokens`` themselves, so that gradients of ``pooled``
+    with respect to tokens of earlier layers are defined.
+
     Source: AnomalyCLIP (Zhou et al., ICLR 2024, arXiv:2310.18961), DPAM. There the image vector
-    skips ``ln_post``; here it is CLIP's own.
+    skips ``ln_post``, which ``cls_without_norm`` does here.
     """
     height, width = visual.patch_size
     grid = (pixels.shape[-2] // height, pixels.shape[-1] // width)
-    original = local = visual._embeds(pixels)
+    original = local = embedded = visual._embeds(pixels)
     tokens, local_tokens = [], []
     for layer, block in enumerate(visual.transformer.resblocks, start=1):
-        if vv_from_layer is not None and layer >= vv_from_layer:
+        if options.vv_from_layer is not None and layer >= options.vv_from_layer:
             local = local + vv_update(block, original)
             original = block(original)
         else:
             original = local = block(original)
-        if layer in layers:
-            tokens.append(original[:, 1:])
+        if layer in options.layers:
+            is_local = local is original
+            layer_tokens, original = _tokens_on_path(original)
+            local = original if is_local else local
+            tokens.append(layer_tokens)
             local_tokens.append(local[:, 1:])
     summary, _ = visual._pool(original)
     return TrunkOutput(
         tokens=tuple(tokens),
         grids=(grid,) * len(tokens),
         summary=summary,
-        pooled=summary @ visual.proj,
+        pooled=(original[:, 0] if options.cls_without_norm else summary) @ visual.proj,
         patches=tuple(visual.ln_post(t) @ visual.proj for t in local_tokens),
+        windows=tuple(encode_windows(visual, embedded, grid, s) for s in options.window_sides),
     )
 
 
-def encode_resnet(
-    visual: ModifiedResNet, pixels: Tensor, layers: Sequence[int], vv_from_layer: int | None
-) -> TrunkOutput:
+def _tokens_on_path(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Patch tokens, and states of the same values that are computed from them if there is a graph.
+
+    A slice alone would be a dead end: what follows would read the states beside it.
+    """
+    tokens = states[:, 1:]
+    if torch.is_grad_enabled() and states.requires_grad:
+        tokens = at_least_float32(tokens)
+        states = torch.cat([states[:, :1], tokens.to(states.dtype)], 1)
+    return tokens, states
+
+
+def encode_resnet(visual: ModifiedResNet, pixels: Tensor, options: TrunkOptions) -> TrunkOutput:
     """Features of OpenAI's ResNets; layer 1 is the stem, 2 to 5 are the stages.
 
     Patches of the last stage take the value path of the attention pool (Zhou et al., "Extract Free
     Dense Labels from CLIP", ECCV 2022, arXiv:2112.01071); other stages have another width and no
     place in text space.
     """
-    assert vv_from_layer is None
+    layers = options.layers
     chosen = sorted({*layers, 5})
     output = visual.forward_intermediates(pixels, indices=[layer - 1 for layer in chosen])
     maps = dict(zip(chosen, output["image_intermediates"], strict=True))
@@ -155,15 +138,13 @@ def encode_resnet(
     )
 
 
-def encode_timm(
-    visual: TimmModel, pixels: Tensor, layers: Sequence[int], vv_from_layer: int | None
-) -> TrunkOutput:
+def encode_timm(visual: TimmModel, pixels: Tensor, options: TrunkOptions) -> TrunkOutput:
     """Features of a timm trunk with open_clip's head.
 
     A patch in text space is what pooling and head make of that patch alone, as if the image showed
     nothing else. Layers before the last have a place there only in plain transformers.
     """
-    assert vv_from_layer is None
+    layers = options.layers
     trunk, depth = visual.trunk, len(visual.trunk.feature_info)
     final, maps = trunk.forward_intermediates(
         pixels, indices=[layer - 1 for layer in layers], output_fmt="NCHW"
@@ -223,20 +204,30 @@ def _grid(maps_BCHW: Tensor) -> tuple[int, int]:
     return maps_BCHW.shape[-2], maps_BCHW.shape[-1]
 
 
-def set_image_size(visual: Visual, image_size: tuple[int, int]) -> None:
+def set_image_size(visual: Visual, image_size: tuple[int, int], interpolation: str) -> None:
     """Let a trunk with loaded weights take images of another size.
 
+    Args:
+        visual: With position embeddings of its own grid.
+        image_size: (height, width) wanted.
+        interpolation: ``bicubic`` or ``bilinear``; timm's trunks know their own way only.
+
     Raises:
-        ValueError: If the trunk is tied to its own size.
+        ValueError: If the trunk is tied to its own size or way.
     """
     if isinstance(visual, VisionTransformer):
         grid = tuple(s // p for s, p in zip(image_size, visual.patch_size, strict=True))
-        _resize_parameter(visual, visual.grid_size, grid)
+        _resize_parameter(visual, visual.grid_size, grid, interpolation)
         visual.grid_size = grid
     elif isinstance(visual, ModifiedResNet):
-        side = visual.image_size // 32
-        _resize_parameter(visual.attnpool, (side, side), (image_size[0] // 32, image_size[1] // 32))
+        side, grid = visual.image_size // 32, (image_size[0] // 32, image_size[1] // 32)
+        _resize_parameter(visual.attnpool, (side, side), grid, interpolation)
     else:
+        if interpolation != "bicubic":
+            raise ValueError(
+                f"expected position_interpolation bicubic for a timm trunk, got {interpolation}; "
+                "timm resizes its own position embeddings"
+            )
         try:
             visual.set_input_size(image_size)
         except (AssertionError, TypeError, ValueError) as error:
@@ -248,22 +239,32 @@ def set_image_size(visual: Visual, image_size: tuple[int, int]) -> None:
 
 
 def _resize_parameter(
-    module: VisionTransformer | AttentionPool2d, old_grid: Sequence[int], new_grid: Sequence[int]
+    module: VisionTransformer | AttentionPool2d,
+    old_grid: Sequence[int],
+    new_grid: Sequence[int],
+    interpolation: str,
 ) -> None:
-    resized = resize_position_embedding(module.positional_embedding.detach(), old_grid, new_grid)
+    resized = resize_position_embedding(
+        module.positional_embedding.detach(), old_grid, new_grid, interpolation
+    )
     learns = module.positional_embedding.requires_grad
     module.positional_embedding = nn.Parameter(resized, requires_grad=learns)
 
 
 def resize_position_embedding(
-    embedding: Tensor, old_grid: Sequence[int], new_grid: Sequence[int]
+    embedding: Tensor,
+    old_grid: Sequence[int],
+    new_grid: Sequence[int],
+    interpolation: str = "bicubic",
 ) -> Tensor:
-    """Position embeddings of another grid, bicubic with antialiasing as in open_clip.
+    """Position embeddings of another grid.
 
     Args:
         embedding: (1 + P, C) float, the class token first.
         old_grid: (height, width) of P.
         new_grid: (height, width) wanted.
+        interpolation: ``bicubic`` with antialiasing as in open_clip, or ``bilinear`` without as in
+            AnomalyCLIP.
 
     Returns:
         (1 + new P, C) float.
@@ -271,6 +272,10 @@ def resize_position_embedding(
     first, patches_PC = embedding[:1], embedding[1:]
     plane = patches_PC.T.reshape(1, -1, *old_grid)
     resized = functional.interpolate(
-        plane, size=tuple(new_grid), mode="bicubic", antialias=True, align_corners=False
+        plane,
+        size=tuple(new_grid),
+        mode=interpolation,
+        antialias=interpolation == "bicubic",
+        align_corners=False,
     )
     return torch.cat([first, resized.flatten(2)[0].T])
