@@ -265,10 +265,11 @@ class Prediction:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Prediction:
         """Copy on ``device``; Lightning calls this on what ``predict`` returns."""
-        return Prediction(
-            self.scores.to(device, non_blocking=non_blocking),
-            None if self.maps is None else self.maps.to(device, non_blocking=non_blocking),
-            {name: p.to(device, non_blocking=non_blocking) for name, p in self.parts.items()},
+        return replace(
+            self,
+            scores=self.scores.to(device, non_blocking=non_blocking),
+            maps=None if self.maps is None else self.maps.to(device, non_blocking=non_blocking),
+            parts={name: p.to(device, non_blocking=non_blocking) for name, p in self.parts.items()},
         )
 
 

@@ -16,10 +16,10 @@ LEVELS = (
     {"checks"},
     {"alignment", "features"},
     {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
-    {"prompts", "heads"},
+    {"prompts", "heads", "explain"},
     {"tasks"},
     {"detector"},
-    {"explain", "deploy", "reports"},
+    {"deploy", "reports"},
     {"cli"},
     {"__main__"},
 )

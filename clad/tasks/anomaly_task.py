@@ -21,13 +21,19 @@ from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
 from clad.tasks.evaluation_steps import EvaluationSteps
 from clad.tasks.preparation import (
+    Batches,
     data_of,
     full_precision,
     predict_all,
     show_images,
     with_gradients,
 )
-from clad.tasks.requirements import expect_learning, expect_text, expect_trained
+from clad.tasks.requirements import (
+    comes_into_one_space,
+    expect_learning,
+    expect_text,
+    expect_trained,
+)
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
@@ -171,8 +177,13 @@ class AnomalyTask(EvaluationSteps):
             alignment = align(features, prototypes, batch.categories, scale)
             return alignment if self.adapter is None else self.adapter.refine(features, alignment)
 
-    def forward(self, batch: Batch) -> Prediction:
-        """Scores and maps of a batch, at the size of its images.
+    @property
+    def has_shared_space(self) -> bool:
+        """Whether image and text can be compared."""
+        return comes_into_one_space(self._terms, self.tower, self.adapter, self.tuning)
+
+    def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
+        """Scores and maps of a batch, at the size of its images, and what they were made from.
 
         Raises:
             ValueError: If the recipe learns, and was neither trained nor has read a checkpoint.
@@ -180,13 +191,22 @@ class AnomalyTask(EvaluationSteps):
         expect_trained(self._is_trained, self._terms)
         height, width = batch.masks.shape[-2:]
         with with_gradients() if self.head.needs_gradients else nullcontext():
-            features, alignment = self._look(batch)
+            features, prototypes, alignment = self._compare(batch)
             with full_precision(self.device):
-                return self.head(features, alignment, batch.categories, (height, width))
+                size = (height, width)
+                prediction = self.head(features, alignment, batch.categories, size)
+        return prediction, features, prototypes
+
+    def _compare(
+        self, batch: Batch
+    ) -> tuple[ImageFeatures, TextPrototypes | None, Alignment | None]:
+        features = self.encode(batch)
+        prototypes = self.prototypes(batch, features)
+        return features, prototypes, self.compare(features, prototypes, batch)
 
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
-        features = self.encode(batch)
-        return features, self.compare(features, self.prototypes(batch, features), batch)
+        features, _, alignment = self._compare(batch)
+        return features, alignment
 
     def on_train_start(self) -> None:
         """Note the seed of the run; whatever the head knows is of another one."""
@@ -199,9 +219,7 @@ class AnomalyTask(EvaluationSteps):
             return None
         # So that a resumed training drops the same units as one that was never interrupted.
         torch.manual_seed((self._random_seed + _STEPS_APART * self.global_step + batch_idx) % 2**63)
-        features = self.encode(batch)
-        prototypes = self.prototypes(batch, features)
-        alignment = self.compare(features, prototypes, batch)
+        features, prototypes, alignment = self._compare(batch)
         inputs = LossInputs(batch, features, prototypes, alignment)
         total = torch.zeros((), device=self.device)
         for loss in self._terms:
@@ -221,20 +239,32 @@ class AnomalyTask(EvaluationSteps):
         self.prepare_head()
 
     def prepare_head(self) -> None:
-        """Let the head observe normal training images and validation images; fit thresholds."""
+        """Let the head observe the trainer's normal training images and validation images."""
         if self._prepared_at == self.global_step:
             return
-        data, was_training = data_of(self.trainer), self.training
-        self.eval()
+        data = data_of(self.trainer)
+        validation = data.val_dataloader if data.splits.validation else None
         self._is_trained = True
         # The precision of testing; outside steps, the trainer sets none.
-        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            show_images(self.head, data, self.encode, self._look, self.device)
-            if data.splits.validation:
-                found = predict_all(data.val_dataloader(), self, self.device)
+        with self.trainer.precision_plugin.forward_context():
+            self.observe(data.reference_dataloader, validation)
+        self._prepared_at = self.global_step
+
+    def observe(self, references: Batches, validation: Batches | None) -> None:
+        """Let the head observe normal images, then validation images, and fit thresholds.
+
+        Args:
+            references: Normal images; asked for only if the head needs them.
+            validation: Images that scales and thresholds are fitted on; None leaves both.
+        """
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            show_images(self.head, references, validation, self.encode, self._look, self.device)
+            if validation is not None:
+                found = predict_all(validation(), self, self.device)
                 self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
         self.train(was_training)
-        self._prepared_at = self.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave frozen weights out; add what is not a weight."""

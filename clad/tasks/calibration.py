@@ -79,6 +79,24 @@ def fit_thresholds(
     return Thresholds(values, source)
 
 
+def num_held_out(num_images: int, false_alarm_budget: float) -> int:
+    """How many of a few normal images to keep from the head, so that a threshold can be fitted.
+
+    Promising a budget b takes ``1/b - 1`` images (see ``fit_thresholds``), 19 for 5 %. Up to that
+    many none is held out: all are for the head. From one more on, up to half of them are; from twice
+    as many on the promise is kept. Of very many a quarter is held out, because the share of false
+    alarms that a threshold really has scatters less, the more images it was fitted on.
+
+    Args:
+        num_images: All there are.
+        false_alarm_budget: Accepted share of false alarms, in (0, 1).
+    """
+    needed = math.ceil(1 / false_alarm_budget - 1 - _ROUNDING)
+    if num_images <= max(needed, 2 * _FEWEST_NORMALS - 1):
+        return 0
+    return max(min(needed, num_images // 2), num_images // 4, _FEWEST_NORMALS)
+
+
 def _step_above(score: float) -> float:
     """The next float32: scores are float32, and some readers compare in that precision."""
     return float(np.nextafter(np.float32(score), np.float32(np.inf)))

@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 
+from clad.explain.vocabulary import DescribedPrediction, Ranking, describe_images
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.tasks.calibration import NO_THRESHOLDS
-from clad.types import Batch, Prediction
+from clad.types import Batch, ImageFeatures, Prediction, TextPrototypes
 
 
 class EvaluationSteps(LightningModule, ABC):
@@ -24,8 +25,26 @@ class EvaluationSteps(LightningModule, ABC):
         self._collector = PredictionCollector()
 
     @abstractmethod
+    def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
+        """Scores and maps of a batch, and the features and prototypes they were made from."""
+
+    @property
+    @abstractmethod
+    def has_shared_space(self) -> bool:
+        """Whether image and text can be compared."""
+
     def forward(self, batch: Batch) -> Prediction:
-        """Scores and maps of a batch."""
+        """Scores and maps of a batch, at the size of its images."""
+        return self.predict_from(batch)[0]
+
+    def describe(self, batch: Batch) -> DescribedPrediction:
+        """``forward``, with ranked descriptions of defects where the recipe has them."""
+        prediction, features, prototypes = self.predict_from(batch)
+        bank = None if prototypes is None else prototypes.bank
+        words: tuple[Ranking, ...] = ()
+        if bank is not None and features.is_aligned and self.has_shared_space:
+            words = describe_images(features, prediction.maps, bank, batch.categories)
+        return DescribedPrediction(prediction.scores, prediction.maps, prediction.parts, words)
 
     @abstractmethod
     def prepare_head(self) -> None:
@@ -61,10 +80,10 @@ class EvaluationSteps(LightningModule, ABC):
         """Metrics over the test images."""
         self._evaluate("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
-        """Scores and maps of a batch."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> DescribedPrediction:
+        """Scores, maps and words of a batch."""
         del batch_idx
-        return self(batch)
+        return self.describe(batch)
 
     def _evaluate(self, role: str) -> None:
         self.collected = self._collector.result()

@@ -29,9 +29,14 @@ def with_gradients() -> Iterator[None]:
         yield
 
 
+Batches = Callable[[], Iterable[Batch]]
+"""Gives the same batches at each call."""
+
+
 def show_images(
     head: Head,
-    data: AnomalyDataModule,
+    references: Batches,
+    validation: Batches | None,
     encode: Callable[[Batch], ImageFeatures],
     look: Callable[[Batch], tuple[ImageFeatures, Alignment | None]],
     device: torch.device,
@@ -40,21 +45,22 @@ def show_images(
 
     Args:
         head: Learns from them.
-        data: Holds them.
+        references: Normal images; asked for only if the head needs them.
+        validation: Validation images; None if there are none.
         encode: Batch -> adapted features.
         look: Batch -> adapted features and their text logits.
         device: Where both run.
     """
     if head.needs_reference:
         head.start_reference()
-        for batch in data.reference_dataloader():
+        for batch in references():
             features = encode(batch.to(device))
             with full_precision(device):
                 head.observe(features, batch.categories)
         head.finish_reference()
-    if head.needs_validation and data.splits.validation:
+    if head.needs_validation and validation is not None:
         head.start_validation()
-        for batch in data.val_dataloader():
+        for batch in validation():
             features, alignment = look(batch.to(device))
             labels = tuple(batch.labels.tolist())
             with full_precision(device):

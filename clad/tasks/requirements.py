@@ -14,6 +14,14 @@ from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 
 
+def comes_into_one_space(
+    losses: Sequence[Loss], tower: Tower, adapter: Adapter | None, tuning: Tuning | None
+) -> bool:
+    """Whether image and text can be compared: by the tower's own training, or by the recipe's."""
+    learns_to_align = tuning is not None or (adapter is not None and adapter.aligns)
+    return tower.is_aligned or (bool(losses) and learns_to_align)
+
+
 def expect_text(
     head: Head,
     losses: Sequence[Loss],
@@ -36,8 +44,7 @@ def expect_text(
             f"expected model.prompts for {', '.join(wants)}, got none; "
             "name a strategy (configs/prompts/)"
         )
-    learns_to_align = tuning is not None or (adapter is not None and adapter.aligns)
-    if not tower.is_aligned and not (losses and learns_to_align):
+    if not comes_into_one_space(losses, tower, adapter, tuning):
         raise ValueError(
             f"expected image and text in one space for {', '.join(wants)}, but the weights of "
             f"{type(tower).__name__} were never trained together and no adapter learns to align "
