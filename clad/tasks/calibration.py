@@ -83,9 +83,9 @@ def num_held_out(num_images: int, false_alarm_budget: float) -> int:
     """How many of a few normal images to keep from the head, so that a threshold can be fitted.
 
     Promising a budget b takes ``1/b - 1`` images (see ``fit_thresholds``), 19 for 5 %. Up to that
-    many none is held out: all are for the head. From one more on, up to half of them are; from twice
-    as many on the promise is kept. Of very many a quarter is held out, because the share of false
-    alarms that a threshold really has scatters less, the more images it was fitted on.
+    many, none is held out: all are for the head. From one more on, up to half of them are; from
+    twice as many on the promise is kept. Of very many a quarter is held out, because the share of
+    false alarms that a threshold really has scatters less, the more images it was fitted on.
 
     Args:
         num_images: All there are.

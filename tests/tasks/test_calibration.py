@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds
+from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds, num_held_out
 
 
 def fit(normal, budget, category="nut"):
@@ -131,3 +131,20 @@ def test_each_category_has_a_threshold_of_its_own():
 def test_a_budget_that_is_no_share_is_refused(budget):
     with pytest.raises(ValueError, match="expected false_alarm_budget in"):
         fit(range(30), budget)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "held_out"),
+    [(1, 0), (19, 0), (20, 10), (37, 18), (38, 19), (76, 19), (100, 25), (400, 100)],
+)
+def test_images_are_held_out_where_a_promise_can_be_made(num_images: int, held_out: int) -> None:
+    assert num_held_out(num_images, 0.05) == held_out
+    if held_out:
+        scores, labels = np.arange(float(held_out)), np.zeros(held_out, dtype=np.int64)
+        fitted = fit_thresholds(scores, labels, ("a",) * held_out, 0.05)
+        assert ("too few" in fitted.source) == (num_images < 38)
+
+
+def test_other_budgets_hold_out_other_numbers() -> None:
+    assert [num_held_out(n, 0.01) for n in (99, 100, 198, 1000)] == [0, 50, 99, 250]
+    assert [num_held_out(n, 0.5) for n in (9, 10, 40)] == [0, 5, 10]
