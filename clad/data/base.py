@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from clad.checks import expect_choice
+from clad.data.fingerprint import fingerprint
 from clad.types import Splits
 
 Categories = Literal["all"] | Sequence[str]
@@ -29,6 +30,17 @@ class DataSource(ABC):
     needs_root: ClassVar[bool] = True
     """False for data that ships inside a package; ``root`` may then be None."""
 
+    is_layout: ClassVar[bool] = False
+    """Whether it is a layout that anybody's images can have, instead of one published data set."""
+
+    is_composed: ClassVar[bool] = False
+    """Whether it is made of other sources."""
+
+    @property
+    def trains_on_anomalies(self) -> bool:
+        """Whether labelled anomalies are in train without being asked for."""
+        return False
+
     @abstractmethod
     def list_samples(self, root: Path | None, categories: Categories, seed: int) -> Splits:
         """Samples of the chosen categories by role, in a stable order.
@@ -42,6 +54,15 @@ class DataSource(ABC):
             FileNotFoundError: If the folder or a file that the layout demands is missing.
             ValueError: If a category is unknown or empty.
         """
+
+    def fingerprint(self, root: Path | None, splits: Splits) -> dict[str, Any]:
+        """What ``data.json`` holds: see ``clad.data.fingerprint``.
+
+        Args:
+            root: As given to ``list_samples``.
+            splits: What the run saw of it.
+        """
+        return fingerprint(self.name, root, splits)
 
     @abstractmethod
     def write_tiny(self, root: Path, seed: int = 0) -> None:

@@ -18,7 +18,6 @@ from clad.data.base import DataSource
 from clad.data.cache import PixelCache
 from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
 from clad.data.few import Few
-from clad.data.fingerprint import fingerprint
 from clad.data.images import Size
 from clad.data.sampling import Sampling
 from clad.data.splits import check_disjoint
@@ -200,7 +199,7 @@ class AnomalyDataModule(LightningDataModule):
 
     def fingerprint(self) -> dict[str, Any]:
         """What the run saw: see ``clad.data.fingerprint``."""
-        return fingerprint(self.source.name, self.root, self.splits)
+        return self.source.fingerprint(self.root, self.splits)
 
     def _expect_samples(self, samples: Sequence[Sample], what: str) -> Sequence[Sample]:
         if not samples:

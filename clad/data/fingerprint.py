@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,27 @@ def fingerprint(source: str, root: Path | None, splits: Splits) -> dict[str, Any
         "source": source,
         "root": None if root is None else root.resolve().name,
         "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-        "counts": {role: _counts(getattr(splits, role)) for role in _ROLES},
+        "counts": counts_by_role(splits),
     }
+
+
+def joint_fingerprint(
+    source: str, root: Path | None, splits: Splits, parts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Likewise for a set made of others: ``sha256`` over those of its ``parts``, which are kept."""
+    together = "\n".join(part["sha256"] for part in parts)
+    return {
+        "source": source,
+        "root": None if root is None else root.resolve().name,
+        "sha256": hashlib.sha256(together.encode()).hexdigest(),
+        "counts": counts_by_role(splits),
+        "parts": list(parts),
+    }
+
+
+def counts_by_role(splits: Splits) -> dict[str, dict[str, dict[str, int]]]:
+    """``{role: {category: {"normal": n, "anomalous": n}}}``."""
+    return {role: _counts(getattr(splits, role)) for role in _ROLES}
 
 
 def _counts(samples: tuple[Sample, ...]) -> dict[str, dict[str, int]]:

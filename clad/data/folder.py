@@ -39,6 +39,7 @@ class Folder(DataSource):
     """
 
     name: ClassVar[str] = "folder"
+    is_layout: ClassVar[bool] = True
 
     def __init__(self, validation_fraction: float = 0.15, test_fraction: float = 0.2) -> None:
         expect_range("validation_fraction", validation_fraction, 0, 0.9)

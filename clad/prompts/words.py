@@ -28,6 +28,8 @@ import yaml
 WORDS_FOLDER = Path(__file__).parent / "words"
 GENERIC = "generic"
 SLOT = "{}"
+PART_SEPARATOR = "/"
+"""Between a data set and its category, where several are joined (``clad.data.joined``)."""
 FILE_KEYS = {"source", "categories"}
 ENTRY_KEYS = {"class_name", "normal", "defects"}
 
@@ -60,7 +62,8 @@ def class_words(category: str, words: Path | None = None) -> ClassWords:
     """Class name and sentences of a category.
 
     Args:
-        category: As the data set spells it, e.g. ``metal_nut``.
+        category: As the data set spells it, e.g. ``metal_nut``; of a name ``part/metal_nut`` that
+            is not described as a whole, what follows the last slash counts.
         words: A user's word file, or None for the shipped words alone.
 
     Raises:
@@ -68,10 +71,12 @@ def class_words(category: str, words: Path | None = None) -> ClassWords:
         ValueError: If ``words`` is malformed.
     """
     shipped = shipped_words()
+    own = {} if words is None else _read_once(Path(words), _modified(Path(words)))
+    if category not in shipped and category not in own:
+        category = category.rpartition(PART_SEPARATOR)[2]
     entry = shipped.get(category, WordEntry())
     generic = shipped[GENERIC]
     if words is not None:
-        own = _read_once(Path(words), _modified(Path(words)))
         entry = _overlay(entry, own.get(category, WordEntry()))
         generic = _overlay(generic, own.get(GENERIC, WordEntry()))
     class_name = entry.class_name or category.replace("_", " ").strip()

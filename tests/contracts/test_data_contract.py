@@ -83,7 +83,15 @@ def test_samples_are_sound(written):
 
 def test_train_and_validation_are_normal_unless_asked_otherwise(written):
     by_role = roles(module_of(written))
-    assert not any(s.label for role in ("train", "validation") for s in by_role[role])
+    labels = {s.label for role in ("train", "validation") for s in by_role[role]}
+    assert (1 in labels) == written[0].trains_on_anomalies
+
+
+def test_domain_of_every_sample_is_that_of_its_source(written):
+    source, _ = written
+    domains = {s.domain for samples in roles(module_of(written)).values() for s in samples}
+    assert domains <= {"industrial", "face"}
+    assert source.is_composed or domains == {source.domain}
 
 
 def test_roles_share_no_file_and_no_group(written):

@@ -75,7 +75,8 @@ def test_visa_solar_textile_tile_and_face_are_described() -> None:
         assert set(words[category].defects or ()) == defects
     assert words["mono"].defects == words["poly"].defects
     assert {"crack", "inactive_area", "soldering_failure"} <= set(words["mono"].defects or ())
-    assert {"swapped_face", "blending_seam"} <= set(words["face"].defects or ())
+    assert {"swapped_face", "blending_seam", "generated_face"} <= set(words["face"].defects or ())
+    assert words["faces"] == words["face"]
 
 
 def test_class_words_fill_the_class_name() -> None:
@@ -91,6 +92,14 @@ def test_unknown_category_speaks_by_its_own_name() -> None:
     assert words.class_name == "turbine blade"
     assert words.normal[0] == "a photo of a flawless turbine blade"
     assert words.defects["crack"] == ("a turbine blade with a crack running through it",)
+
+
+def test_category_of_a_part_speaks_by_what_follows_the_slash(tmp_path) -> None:
+    assert class_words("left/metal_nut") == class_words("metal_nut")
+    assert class_words("left/turbine_blade").class_name == "turbine blade"
+    own = write(tmp_path, "categories: {left/metal_nut: {class_name: left nut}}")
+    assert class_words("left/metal_nut", own).class_name == "left nut"
+    assert class_words("right/metal_nut", own).class_name == "metal nut"
 
 
 def write(folder: Path, text: str) -> Path:
