@@ -16,6 +16,10 @@ class Adapter(nn.Module, ABC):
     aligns: bool = False
     """Whether this adapter, once trained, brings an unaligned tower into text space."""
 
+    reads_patches: bool = True
+    """Whether ``forward`` looks at the tower's own ``patches``; if not, a feature cache leaves them
+    out."""
+
     @property
     def logit_scale(self) -> Tensor | None:
         """Learned multiplier of cosines, a scalar; None keeps the tower's."""

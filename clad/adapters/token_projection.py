@@ -38,6 +38,7 @@ class TokenProjection(Adapter):
     """
 
     aligns = True
+    reads_patches = False
 
     def __init__(
         self,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from clad.data.images import DECODE_RULE_VERSION
 
-_NUM_CHECK_BYTES = 4
+NUM_CHECK_BYTES = 4
+"""What an entry takes beside its content."""
 
 
 class PixelCache:
@@ -44,11 +45,11 @@ class PixelCache:
             make: Called when there is no valid entry.
         """
         entry = self.entry_path(path, shape)
-        stored = _read(entry, shape)
+        stored = read_entry(entry, math.prod(shape))
         if stored is not None:
-            return stored
+            return stored.reshape(shape)
         pixels = make()
-        _write(entry, pixels)
+        write_entry(entry, np.ascontiguousarray(pixels).tobytes())
         return pixels
 
     def entry_path(self, path: Path, shape: tuple[int, ...]) -> Path:
@@ -65,28 +66,34 @@ class PixelCache:
         return self.folder / key[:2] / f"{key}.pixels"
 
 
-def _read(entry: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+def read_entry(entry: Path, num_bytes: int) -> NDArray[np.uint8] | None:
+    """(num_bytes,) uint8, writable; None if there is no entry or it is not as it was written."""
     try:
         content = np.fromfile(entry, dtype=np.uint8)
     except FileNotFoundError:
         return None
-    if content.size != math.prod(shape) + _NUM_CHECK_BYTES:
+    if content.size != num_bytes + NUM_CHECK_BYTES:
         return None
-    check, pixels = content[:_NUM_CHECK_BYTES], content[_NUM_CHECK_BYTES:]
-    if zlib.crc32(pixels.data) != int.from_bytes(check.tobytes(), "little"):
+    check, kept = content[:NUM_CHECK_BYTES], content[NUM_CHECK_BYTES:]
+    if zlib.crc32(kept.data) != int.from_bytes(check.tobytes(), "little"):
         return None
-    return pixels.reshape(shape)
+    return kept
 
 
-def _write(entry: Path, pixels: NDArray[np.uint8]) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    content = np.ascontiguousarray(pixels).tobytes()
-    handle, name = tempfile.mkstemp(dir=entry.parent, suffix=".part")
+def write_entry(entry: Path, content: bytes) -> None:
+    """Write the content behind its CRC-32; other processes see all of it or nothing."""
+    write_atomically(entry, zlib.crc32(content).to_bytes(NUM_CHECK_BYTES, "little"), content)
+
+
+def write_atomically(path: Path, *parts: bytes) -> None:
+    """Write a file, and its folder, such that other processes see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(zlib.crc32(content).to_bytes(_NUM_CHECK_BYTES, "little"))
-            file.write(content)
-        Path(name).replace(entry)
+            for part in parts:
+                file.write(part)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

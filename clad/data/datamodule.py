@@ -17,6 +17,7 @@ from clad.data.augment import Augmentation
 from clad.data.base import DataSource
 from clad.data.cache import PixelCache
 from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
+from clad.data.feature_store import FeatureStore
 from clad.data.few import Few
 from clad.data.images import Size
 from clad.data.sampling import Sampling
@@ -100,6 +101,7 @@ class AnomalyDataModule(LightningDataModule):
         self.sampling = Sampling(anomaly_share, balance_domains, balance_categories)
         self.seed = seed
         self._splits: Splits | None = None
+        self._features: FeatureStore | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """List the samples once, whatever the stage, and check that roles share nothing.
@@ -145,7 +147,7 @@ class AnomalyDataModule(LightningDataModule):
         """
         samples = self._expect_samples(self.splits.train, "training")
         dataset = self._dataset(
-            samples, _TRAIN_STREAM, self.synthesis_probability, self.augmentation
+            samples, _TRAIN_STREAM, self.synthesis_probability, self.augmentation, self._features
         )
         sampler = self.sampling.sampler(samples, self.seed, self._current_epoch)
         return self._loader(dataset, self.train_batch_size, sampler, persistent=True)
@@ -158,11 +160,12 @@ class AnomalyDataModule(LightningDataModule):
         """
         normal = [sample for sample in self.splits.train if sample.label == 0]
         samples = self._expect_samples(normal, "normal training")
-        return self._loader(self._dataset(samples), self.test_batch_size)
+        dataset = self._dataset(samples, features=self._features)
+        return self._loader(dataset, self.test_batch_size)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Validation images as they are, in order; may be empty."""
-        dataset = self._dataset(self.splits.validation)
+        dataset = self._dataset(self.splits.validation, features=self._features)
         return self._loader(dataset, self.test_batch_size, persistent=True)
 
     def synthetic_validation_dataloader(self) -> DataLoader[Item]:
@@ -197,6 +200,18 @@ class AnomalyDataModule(LightningDataModule):
         """The test images."""
         return self.test_dataloader()
 
+    def plain_dataloader(self, samples: Sequence[Sample]) -> DataLoader[Item]:
+        """These images as they are, in order, in batches of the training's size."""
+        return self._loader(self._dataset(samples), self.train_batch_size)
+
+    def use_features(self, store: FeatureStore | None) -> None:
+        """Let training, reference and validation loaders made from now on bring features.
+
+        Args:
+            store: Holds those of all training and validation images; None goes back to pixels.
+        """
+        self._features = store
+
     def fingerprint(self) -> dict[str, Any]:
         """What the run saw: see ``clad.data.fingerprint``."""
         return self.source.fingerprint(self.root, self.splits)
@@ -218,6 +233,7 @@ class AnomalyDataModule(LightningDataModule):
         stream: int = _TRAIN_STREAM,
         synthesis_probability: float = 0.0,
         augmentation: Sequence[Augmentation] = (),
+        features: FeatureStore | None = None,
     ) -> SampleDataset:
         return SampleDataset(
             samples,
@@ -228,6 +244,7 @@ class AnomalyDataModule(LightningDataModule):
             augmentation=augmentation,
             seed=self.seed,
             stream=stream,
+            features=features,
         )
 
     def _loader(

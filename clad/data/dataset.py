@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from clad.checks import expect_range
 from clad.data.augment import Augmentation, augment
 from clad.data.cache import PixelCache
+from clad.data.feature_store import FeatureStore, join_features
 from clad.data.images import (
     ImageArray,
     MaskArray,
@@ -26,7 +27,7 @@ from clad.data.images import (
     resize_mask,
 )
 from clad.synthesis.base import Synthesizer
-from clad.types import Batch, Sample
+from clad.types import Batch, ImageFeatures, Sample
 
 SYNTHETIC = "synthetic"
 """``defect_type`` of images that a generator made."""
@@ -45,6 +46,7 @@ class Item:
         label: 1 anomalous.
         defect_type: ``good``, the owner's name, or ``synthetic``.
         sample: Where the pixels come from.
+        features: What a feature cache holds of it, a batch of one; ``image`` is then (0, 0, 3).
     """
 
     image: ImageArray
@@ -53,6 +55,7 @@ class Item:
     label: int
     defect_type: str
     sample: Sample
+    features: ImageFeatures | None = None
 
 
 class SampleDataset(Dataset[Item]):
@@ -71,6 +74,7 @@ class SampleDataset(Dataset[Item]):
         augmentation: Steps applied before synthesis, in order.
         seed: At least 0.
         stream: Keeps data sets of one seed independent of each other.
+        features: Where the images' features are read from in place of pixels, or None.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class SampleDataset(Dataset[Item]):
         augmentation: Sequence[Augmentation] = (),
         seed: int = 0,
         stream: int = 0,
+        features: FeatureStore | None = None,
     ) -> None:
         expect_range("synthesis_probability", synthesis_probability, 0, 1)
         self.samples = tuple(samples)
@@ -93,6 +98,7 @@ class SampleDataset(Dataset[Item]):
         self.augmentation = tuple(augmentation)
         self.seed = seed
         self.stream = stream
+        self.features = features
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -100,7 +106,12 @@ class SampleDataset(Dataset[Item]):
     def __getitem__(self, index: Index) -> Item:
         epoch, position = index if isinstance(index, tuple) else (0, index)
         sample = self.samples[position]
-        image, mask = self._load(sample)
+        has_mask = sample.label == 0 or sample.mask_path is not None
+        if self.features is not None:
+            nothing, mask = np.zeros((0, 0, 3), dtype=np.uint8), self._load_mask(sample)
+            found = self.features.get(sample.image_path)
+            return Item(nothing, mask, has_mask, sample.label, sample.defect_type, sample, found)
+        image, mask = self._load_image(sample.image_path), self._load_mask(sample)
         rng = np.random.default_rng((self.seed, self.stream, epoch, position))
         is_replaced = rng.random() < self.synthesis_probability and sample.label == 0
         if self.augmentation:
@@ -108,16 +119,18 @@ class SampleDataset(Dataset[Item]):
         if self.synthesis is not None and is_replaced:
             image, mask = synthesise(self.synthesis, image, rng)
             return Item(image, mask, True, 1, SYNTHETIC, sample)
-        has_mask = sample.label == 0 or sample.mask_path is not None
         return Item(image, mask, has_mask, sample.label, sample.defect_type, sample)
 
-    def _load(self, sample: Sample) -> tuple[ImageArray, MaskArray]:
+    def _load_image(self, path: Path) -> ImageArray:
+        size = self.size
+        return self._read(path, (*size, 3), lambda: resize_image(decode_image(path), size))
+
+    def _load_mask(self, sample: Sample) -> MaskArray:
         size, path, mask_path = self.size, sample.image_path, sample.mask_path
-        image = self._read(path, (*size, 3), lambda: resize_image(decode_image(path), size))
         if mask_path is None:
-            return image, np.zeros(size, dtype=bool)
+            return np.zeros(size, dtype=bool)
         mask = self._read(mask_path, size, lambda: _fitting_mask(path, mask_path, size))
-        return image, mask.astype(bool)
+        return mask.astype(bool)
 
     def _read(
         self, path: Path, shape: tuple[int, ...], make: Callable[[], ImageArray]
@@ -185,6 +198,7 @@ def synthesise(
 
 def collate(items: Sequence[Item]) -> Batch:
     """Batch of items, in order."""
+    stored = [item.features for item in items if item.features is not None]
     return Batch(
         images=_stack([item.image for item in items]).permute(0, 3, 1, 2).contiguous(),
         labels=torch.tensor([item.label for item in items], dtype=torch.int64),
@@ -194,6 +208,7 @@ def collate(items: Sequence[Item]) -> Batch:
         defect_types=tuple(item.defect_type for item in items),
         paths=tuple(str(item.sample.image_path) for item in items),
         domains=tuple(item.sample.domain for item in items),
+        features=join_features(stored) if stored else None,
     )
 
 

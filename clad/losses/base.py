@@ -20,6 +20,9 @@ class Loss(nn.Module, ABC):
     needs_alignment: bool = True
     """Whether the term looks at text logits; False for terms on features alone."""
 
+    needs_pixels: bool = False
+    """Whether the term looks at ``batch.images``, which a feature cache does not bring."""
+
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if weight < 0:

@@ -69,6 +69,7 @@ class Reconstruction(Loss):
                 f"got {hidden_dim} and {thumbnail_px}"
             )
         self.image_target = image_target
+        self.needs_pixels = image_target == "thumbnail"
         self.reconstructs_text = reconstructs_text
         self.hidden_dim = hidden_dim
         self.thumbnail_px = thumbnail_px

@@ -19,7 +19,9 @@ from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy, PrototypeCache
 from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
+from clad.tasks.encoding import encode_images
 from clad.tasks.evaluation_steps import EvaluationSteps
+from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
 from clad.tasks.preparation import (
     Batches,
     data_of,
@@ -64,6 +66,8 @@ class AnomalyTask(EvaluationSteps):
             the adapter's learned multiplier or the tower's own.
         false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
             threshold of each category is fitted to it on normal validation images.
+        feature_cache: Where features of training and validation images are kept, so that a frozen
+            tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class AnomalyTask(EvaluationSteps):
         scheduler: LRSchedulerCallable | None = None,
         temperature: float | None = None,
         false_alarm_budget: float = 0.05,
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()
         expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
@@ -95,6 +100,7 @@ class AnomalyTask(EvaluationSteps):
             expect_range("temperature", temperature, 1e-4, 1e4)
         self.temperature = temperature
         self.false_alarm_budget = false_alarm_budget
+        self.feature_cache = feature_cache
         self.strict_loading = False  # frozen weights are not in checkpoints; see on_load_checkpoint
         self.class_names: tuple[str, ...] = ()
         self._prototypes = PrototypeCache()
@@ -105,7 +111,9 @@ class AnomalyTask(EvaluationSteps):
     def setup(self, stage: str) -> None:
         """Create what depends on tower and categories; refuse what cannot work together."""
         del stage
-        self.attach(data_of(self.trainer).class_names)
+        data = data_of(self.trainer)
+        data.use_features(None)
+        self.attach(data.class_names)
 
     def attach(self, class_names: tuple[str, ...]) -> None:
         """Create the parameters of every slot for these categories; the first call counts.
@@ -144,18 +152,9 @@ class AnomalyTask(EvaluationSteps):
         """Adapted features; without a graph through the tower where nothing in it learns."""
         features = batch.features
         if features is None:
-            features = self._encode_pixels(batch.images)
+            differentiates = self.head.needs_gradients and not self.training
+            features = encode_images(batch.images, self.tower, self.inputs, differentiates)
         return features if self.adapter is None else self.adapter(features)
-
-    def _encode_pixels(self, images: Tensor) -> ImageFeatures:
-        pixels = self.tower.prepare(images)
-        if self.head.needs_gradients and not self.training:
-            pixels = pixels.requires_grad_()
-        if self.inputs is not None:
-            pixels = self.inputs(pixels)
-        learns = pixels.requires_grad or any(p.requires_grad for p in self.tower.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            return self.tower.encode_pixels(pixels)
 
     def prototypes(self, batch: Batch, features: ImageFeatures) -> TextPrototypes | None:
         """Text prototypes of all categories of the run (or of the images), cached while frozen."""
@@ -207,6 +206,12 @@ class AnomalyTask(EvaluationSteps):
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
         features, _, alignment = self._compare(batch)
         return features, alignment
+
+    def on_fit_start(self) -> None:
+        """Encode each training and validation image once, where a cache is set."""
+        if self.feature_cache is not None:
+            expect_fixed_features(self.tower, self.head, self._terms, self.prompts, self.inputs)
+            use_cache(self.feature_cache, self.trainer, self.tower, self.adapter)
 
     def on_train_start(self) -> None:
         """Note the seed of the run; whatever the head knows is of another one."""

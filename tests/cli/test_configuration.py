@@ -8,7 +8,9 @@ import pytest
 import yaml
 from tiny_recipe import clad, write_part
 
-TRAINERS = sorted((Path(__file__).parents[2] / "configs" / "trainer").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+TRAINERS = sorted((CONFIGS / "trainer").glob("*.yaml"))
+FEATURE_CACHES = sorted((CONFIGS / "feature_cache").glob("*.yaml"))
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -68,3 +70,11 @@ def test_trainer_parts_go_on_top_of_a_recipe(part: Path) -> None:
     trainer = printed("--config", part)["trainer"]
     assert {name: trainer.get(name) for name in wanted["trainer"]} == wanted["trainer"]
     assert trainer["limit_val_batches"] == wanted["trainer"].get("limit_val_batches", 0)
+
+
+@pytest.mark.parametrize("part", FEATURE_CACHES, ids=[path.stem for path in FEATURE_CACHES])
+def test_feature_caches_go_on_top_of_a_recipe(part: Path) -> None:
+    wanted = yaml.safe_load(part.read_text())
+    assert set(wanted) == {"model"}
+    assert printed()["model"]["feature_cache"] is None
+    assert printed("--config", part)["model"]["feature_cache"] == wanted["model"]["feature_cache"]
