@@ -42,12 +42,15 @@ class PatchDice(Loss):
     """Dice loss of every layer's patch-text map, summed over layers.
 
     Source: APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382), anomalous channel; AnomalyCLIP
-    (Zhou et al., ICLR 2024, arXiv:2310.18961), both channels.
+    (Zhou et al., ICLR 2024, arXiv:2310.18961) and AdaCLIP (Cao et al., ECCV 2024,
+    arXiv:2407.15795), both channels.
 
     Args:
         weight: Factor in the sum, >= 0.
         channels: ``anomalous`` alone, or ``both``: the normal channel against the inverse, too.
         smooth: Added above and below, in patches or pixels as ``resolution`` has it; > 0.
+        overlap: ``image`` takes the overlap over each image. ``row`` takes it over each row of pixels
+            and averages, as AdaCLIP's code does with its batches of one image.
         resolution: ``grid`` compares patches with the anomalous fraction of their pixels (fast);
             ``image`` enlarges the maps to the mask (as the papers do).
     """
@@ -58,15 +61,18 @@ class PatchDice(Loss):
         channels: Literal["anomalous", "both"] = "anomalous",
         smooth: float = 1.0,
         resolution: Resolution = "grid",
+        overlap: Literal["image", "row"] = "image",
     ) -> None:
         super().__init__(weight)
         expect_choice("channels", channels, ("anomalous", "both"))
+        expect_choice("overlap", overlap, ("image", "row"))
         expect_choice("resolution", resolution, RESOLUTIONS)
         if not smooth > 0:
             raise ValueError(f"expected smooth > 0, got {smooth}; the papers use 1")
         self.channels = channels
         self.smooth = smooth
         self.resolution: Resolution = resolution
+        self.overlap = overlap
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar over the images with a mask; zero where the batch has none."""
@@ -75,7 +81,12 @@ class PatchDice(Loss):
         for logits, targets in logits_and_targets(inputs, self.resolution, who):
             if len(targets):
                 normal, anomalous = torch.softmax(logits, dim=1).unbind(dim=1)
-                total = total + dice(anomalous, targets, self.smooth)
+                total = total + self._dice(anomalous, targets)
                 if self.channels == "both":
-                    total = total + dice(normal, 1 - targets, self.smooth)
+                    total = total + self._dice(normal, 1 - targets)
         return total
+
+    def _dice(self, probability: Tensor, targets: Tensor) -> Tensor:
+        if self.overlap == "row":
+            probability, targets = probability.flatten(0, 1), targets.flatten(0, 1)
+        return dice(probability, targets, self.smooth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,33 +12,10 @@ from torch.nn import functional
 
 from clad.checks import expect_choice
 from clad.prompts.base import PromptStrategy, encode_texts, expect_class_names
-from clad.prompts.words import SLOT, class_words, read_yaml_mapping, sentences
+from clad.prompts.ensemble_files import load_ensemble
+from clad.prompts.words import class_words
 from clad.towers.base import Tower
 from clad.types import Batch, ImageFeatures, TextPrototypes
-
-ENSEMBLES_FOLDER = Path(__file__).parent / "ensembles"
-ENSEMBLE_KEYS = {"source", "normal", "anomalous", "templates"}
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """States of an object, and templates that take a state; every one holds ``{}``."""
-
-    normal: tuple[str, ...]
-    anomalous: tuple[str, ...]
-    templates: tuple[str, ...]
-
-    def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
-        """All normal and all anomalous sentences about a class."""
-        sides = [
-            [
-                template.replace(SLOT, state.replace(SLOT, class_name))
-                for state in states
-                for template in self.templates
-            ]
-            for states in (self.normal, self.anomalous)
-        ]
-        return sides[0], sides[1]
 
 
 class StateEnsemble(PromptStrategy):
@@ -49,8 +25,8 @@ class StateEnsemble(PromptStrategy):
     APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382) with ``average: unit``.
 
     Args:
-        ensemble: Name of a shipped set (``winclip``, ``april_gan``) or path of a YAML file of the
-            same layout.
+        ensemble: Name of a shipped set (``winclip``, ``april_gan``, ``ada_clip``) or path of a YAML
+            file of the same layout.
         average: ``raw`` averages embeddings as they come and normalises the mean; ``unit``
             normalises each embedding first, so that long ones count no more than others.
         words: YAML file whose class names replace shipped ones; see docs/prompts.md.
@@ -89,34 +65,3 @@ class StateEnsemble(PromptStrategy):
                 embeddings = functional.normalize(embeddings, dim=-1)
             means.append(embeddings.mean(dim=0))
         return functional.normalize(torch.stack(means), dim=-1)
-
-
-def load_ensemble(name: str) -> Ensemble:
-    """A shipped set of states and templates by name, or a user's by path.
-
-    Raises:
-        FileNotFoundError: If a path is not there.
-        ValueError: If the name is unknown or the file malformed.
-    """
-    path = Path(name)
-    if path.suffix not in {".yaml", ".yml"}:
-        shipped = {file.stem: file for file in ENSEMBLES_FOLDER.glob("*.yaml")}
-        expect_choice("ensemble (a shipped name or the path of a .yaml file)", name, shipped)
-        path = shipped[name]
-    content = read_yaml_mapping(path, "prompt ensemble")
-    missing = sorted({"normal", "anomalous", "templates"} - set(content))
-    unknown = sorted(str(key) for key in set(content) - ENSEMBLE_KEYS)
-    if missing or unknown:
-        raise ValueError(
-            f"expected the keys normal, anomalous, templates and source in {path}; "
-            f"missing {missing}, unknown {unknown}"
-        )
-    parts = {
-        key: sentences(content[key], f"{path}: {key}")
-        for key in ("normal", "anomalous", "templates")
-    }
-    for key, texts in parts.items():
-        without = [text for text in texts if text.count(SLOT) != 1]
-        if without:
-            raise ValueError(f"expected {{}} exactly once in each of {path}: {key}, got {without}")
-    return Ensemble(**parts)

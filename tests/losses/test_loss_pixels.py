@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from clad.alignment import align
 from clad.losses.patch_dice import PatchDice, dice
-from clad.losses.patch_focal import PatchFocal, focal
+from clad.losses.focal import focal
+from clad.losses.patch_focal import PatchFocal
 from clad.losses.pixels import logits_and_targets
 from clad.prompts.single_pair import SinglePair
 from clad.types import LossInputs

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clad.losses.patch_focal import PatchFocal, focal
+from clad.losses.focal import focal
+from clad.losses.patch_focal import PatchFocal
 
 
 def test_by_hand() -> None:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from fakes import FakeTower
 
-from clad.prompts.state_ensemble import ENSEMBLES_FOLDER, StateEnsemble, load_ensemble
+from clad.prompts.ensemble_files import ENSEMBLES_FOLDER, load_ensemble
+from clad.prompts.state_ensemble import StateEnsemble
 
-SHIPPED = {"winclip": (7, 4, 22), "april_gan": (7, 5, 35)}
+SHIPPED = {"winclip": (7, 4, 22), "april_gan": (7, 5, 35), "ada_clip": (7, 5, 4)}
 
 
 def test_every_shipped_set_is_counted() -> None:
@@ -118,7 +119,7 @@ def test_malformed_set_is_refused(tmp_path, text, message) -> None:
 
 
 def test_unknown_choices_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="to be one of april_gan, winclip; got 'winclp'"):
+    with pytest.raises(ValueError, match="to be one of ada_clip, april_gan, winclip; got 'winclp'"):
         StateEnsemble("winclp")
     with pytest.raises(ValueError, match="expected average to be one of raw, unit; got 'mean'"):
         StateEnsemble(average="mean")  # type: ignore[arg-type]
