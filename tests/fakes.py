@@ -43,6 +43,7 @@ class FakeTower(Tower):
         self.summary_dim = 12
         self.logit_scale = 10.0
         self.image_prompt_dim = self.token_dims[0] if aligned else None
+        self.image_prompt_layers = PROMPTED_LAYERS
         self.is_aligned = aligned
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -49,8 +49,8 @@ class PatchDice(Loss):
         weight: Factor in the sum, >= 0.
         channels: ``anomalous`` alone, or ``both``: the normal channel against the inverse, too.
         smooth: Added above and below, in patches or pixels as ``resolution`` has it; > 0.
-        overlap: ``image`` takes the overlap over each image. ``row`` takes it over each row of pixels
-            and averages, as AdaCLIP's code does with its batches of one image.
+        overlap: Over what it is taken, then averaged: ``image``; or ``row``, each row of pixels, as
+            AdaCLIP's code does with its batches of one image.
         resolution: ``grid`` compares patches with the anomalous fraction of their pixels (fast);
             ``image`` enlarges the maps to the mask (as the papers do).
     """

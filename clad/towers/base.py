@@ -54,6 +54,9 @@ class Tower(nn.Module, ABC):
     image_prompt_dim: int | None = None
     """Width of the states that learnable tokens can join on the image side; None if they cannot."""
 
+    image_prompt_layers: int = 0
+    """Layers before which they can."""
+
     image_prompts: nn.Module | None
     """Learnable tokens of the image side, put here by a tuning: ``context (B, D) -> LayerHook``.
 

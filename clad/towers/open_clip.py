@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import open_clip
@@ -119,6 +120,9 @@ class OpenClipTower(Tower):
         self.is_aligned = not source.is_random
         self.embed_dim = int(architecture.config["embed_dim"])
         self.summary_dim = trunk.summary_dim
+        takes_prompts = trunk.takes_hook and vv_from_layer is None and not window_sides
+        self.image_prompt_dim = trunk.summary_dim if takes_prompts else None
+        self.image_prompt_layers = len(trunk.token_dims) if takes_prompts else 0
         self.token_dims = tuple(trunk.token_dims[layer - 1] for layer in chosen)
         self._trunk = trunk
         self._tokenizer = tokenizer
@@ -134,7 +138,13 @@ class OpenClipTower(Tower):
         expect_shape("pixels", pixels, (None, 3, *self.image_size))
         if self.precision != "fp32":
             pixels = pixels.to(DTYPES[self.precision])
-        output = self._trunk.encode(self.model.visual, pixels, self.options)
+        options, context = self.options, None
+        if self.image_prompts is not None:
+            with torch.no_grad():
+                plain = self._trunk.encode(self.model.visual, pixels, options)
+            context = at_least_float32(plain.pooled)
+            options = replace(options, layer_hook=self.image_prompts(context))
+        output = self._trunk.encode(self.model.visual, pixels, options)
         return ImageFeatures(
             tokens=tuple(at_least_float32(tokens) for tokens in output.tokens),
             grids=output.grids,
@@ -144,6 +154,7 @@ class OpenClipTower(Tower):
             embedding=at_least_float32(output.pooled),
             windows=tuple(map(_unit, output.windows)) or None,
             window_sides=self.options.window_sides,
+            context=context,
         )
 
     @property

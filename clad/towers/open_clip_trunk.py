@@ -14,6 +14,8 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
+from clad.towers.base import LayerHook
+
 Visual: TypeAlias = VisionTransformer | ModifiedResNet | TimmModel
 
 
@@ -26,12 +28,16 @@ class TrunkOptions:
         vv_from_layer: Block from which patches take the value path, or None.
         cls_without_norm: Whether ``pooled`` skips the final norm.
         window_sides: Side in patches of each scale of windows.
+        layer_hook: ``(layer index from 0, (B, 1 + P, C) states) -> states``, called before each
+            block; what it appends behind the patches takes part in attention and is left out of the
+            answer. Not together with the value path.
     """
 
     layers: tuple[int, ...]
     vv_from_layer: int | None = None
     cls_without_norm: bool = False
     window_sides: tuple[int, ...] = ()
+    layer_hook: LayerHook | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Trunk:
             trunk's own must be multiples of it, or maps would be shifted.
         has_vv: Whether it has attention blocks that can run on values alone.
         has_class_token: Whether it is open_clip's transformer with the class token as image vector.
+        takes_hook: Whether it calls ``layer_hook``.
     """
 
     encode: Callable[[Visual, Tensor, TrunkOptions], TrunkOutput]
@@ -75,6 +82,7 @@ class Trunk:
     stride: tuple[int, int]
     has_vv: bool = False
     has_class_token: bool = False
+    takes_hook: bool = False
 
 
 def at_least_float32(features: Tensor) -> Tensor:

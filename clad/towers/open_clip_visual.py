@@ -42,6 +42,7 @@ def read_trunk(visual: Visual, name: str) -> Trunk:
             stride=to_2tuple(visual.patch_size),
             has_vv=all(has_plain_attention(block) for block in blocks),
             has_class_token=visual.pool_type == "tok",
+            takes_hook=True,
         )
     if isinstance(visual, ModifiedResNet):
         stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
@@ -79,8 +80,12 @@ def encode_transformer(
     height, width = visual.patch_size
     grid = (pixels.shape[-2] // height, pixels.shape[-1] // width)
     original = local = embedded = visual._embeds(pixels)
+    length = embedded.shape[1]
+    assert options.layer_hook is None or options.vv_from_layer is None
     tokens, local_tokens = [], []
     for layer, block in enumerate(visual.transformer.resblocks, start=1):
+        if options.layer_hook is not None:
+            original = options.layer_hook(layer - 1, original)
         if options.vv_from_layer is not None and layer >= options.vv_from_layer:
             local = local + vv_update(block, original)
             original = block(original)
@@ -88,11 +93,11 @@ def encode_transformer(
             original = local = block(original)
         if layer in options.layers:
             is_local = local is original
-            layer_tokens, original = _tokens_on_path(original)
+            layer_tokens, original = _tokens_on_path(original, length)
             local = original if is_local else local
             tokens.append(layer_tokens)
-            local_tokens.append(local[:, 1:])
-    summary, _ = visual._pool(original)
+            local_tokens.append(local[:, 1:length])
+    summary, _ = visual._pool(original[:, :length])
     return TrunkOutput(
         tokens=tuple(tokens),
         grids=(grid,) * len(tokens),
@@ -103,15 +108,15 @@ def encode_transformer(
     )
 
 
-def _tokens_on_path(states: Tensor) -> tuple[Tensor, Tensor]:
+def _tokens_on_path(states: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """Patch tokens, and states of the same values that are computed from them if there is a graph.
 
     A slice alone would be a dead end: what follows would read the states beside it.
     """
-    tokens = states[:, 1:]
+    tokens = states[:, 1:length]
     if torch.is_grad_enabled() and states.requires_grad:
         tokens = at_least_float32(tokens)
-        states = torch.cat([states[:, :1], tokens.to(states.dtype)], 1)
+        states = torch.cat([states[:, :1], tokens.to(states.dtype), states[:, length:]], 1)
     return tokens, states
 
 

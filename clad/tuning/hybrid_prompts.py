@@ -45,10 +45,13 @@ class HybridPrompts(Tuning):
         if tower.image_prompt_dim is None:
             raise ValueError(
                 "expected an image encoder that tokens can join (a VisionTransformer of open_clip "
-                f"with plain patches and the class token as image vector), got "
-                f"{type(tower).__name__} as it is set up; choose e.g. "
-                "configs/tower/open_clip_vit_l_14_336.yaml, and leave out vv_from_layer, "
-                "cls_without_norm and window_sides"
+                f"without vv_from_layer and window_sides), got {type(tower).__name__} as it is "
+                "set up; choose e.g. configs/tower/open_clip_vit_l_14_336.yaml"
+            )
+        if self.depth > tower.image_prompt_layers:
+            raise ValueError(
+                f"expected depth up to {tower.image_prompt_layers}, the layers of the image "
+                f"encoder, got {self.depth}"
             )
         tower.freeze()
         tokens = AppendedTokens(

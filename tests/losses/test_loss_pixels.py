@@ -10,8 +10,8 @@ from fakes import FakeTower, fake_batch
 from torch.nn import functional
 
 from clad.alignment import align
-from clad.losses.patch_dice import PatchDice, dice
 from clad.losses.focal import focal
+from clad.losses.patch_dice import PatchDice, dice
 from clad.losses.patch_focal import PatchFocal
 from clad.losses.pixels import logits_and_targets
 from clad.prompts.single_pair import SinglePair
