@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
+from fakes import fake_batch
 
 from clad.losses.patch_dice import PatchDice, dice
+from clad.types import Alignment, ImageFeatures, LossInputs
 
 
 def test_by_hand() -> None:
@@ -43,3 +48,20 @@ def test_refusals() -> None:
         PatchDice(channels="normal")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"expected targets of shape \(1, 4\), got \(1, 3\)"):
         dice(torch.zeros(1, 4), torch.zeros(1, 3))
+
+
+def test_rows_of_pixels_by_hand() -> None:
+    """AdaCLIP's batches of one image: each row of pixels is compared by itself."""
+    logits = torch.tensor([[0.0, math.log(3)], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])[None]
+    mask = torch.tensor([[[True, False], [False, False]]])
+    batch = replace(fake_batch(("bottle",), (1,), image_size=(2, 2)), masks=mask)
+    alignment = Alignment(torch.zeros(1, 2), (logits,), ((2, 2),))
+    features = ImageFeatures((), (), torch.zeros(1, 1))
+    found = PatchDice(overlap="row")(LossInputs(batch, features, None, alignment))
+    # p = 3/4 and 1/2 against 1, 0: 2 * 0.75 + 1 over 1.25 + 1 + 1; 1/2 and 1/2 against nothing.
+    first, second = 1 - (1.5 + 1) / (1.25 + 1 + 1), 1 - 1 / (1 + 1)
+    assert found.item() == pytest.approx((first + second) / 2)
+    whole = PatchDice()(LossInputs(batch, features, None, alignment))
+    assert whole.item() == pytest.approx(1 - (1.5 + 1) / (2.25 + 1 + 1))
+    with pytest.raises(ValueError, match="expected overlap to be one of image, row; got 'line'"):
+        PatchDice(overlap="line")  # type: ignore[arg-type]
