@@ -13,6 +13,9 @@ from clad.checks import expect_choice
 from clad.types import ImageFeatures
 
 
+_SMALLEST_VARIANCE = 1e-12
+
+
 def token_maps(features: ImageFeatures, layers: Sequence[int] | None = None) -> list[Tensor]:
     """Tokens of the chosen layers as (B, C_l, height_l, width_l) maps.
 
@@ -37,7 +40,6 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = Fa
         maps: L tensors (B, C_l, h_l, w_l).
         neighbourhood: Odd side of the square over which each map is averaged; 1 leaves it alone.
         unit: Give each layer's averaged token the norm 1, so that gain and contrast do not count.
-        unit: Give each layer's averaged token the norm 1.
 
     Returns:
         (B, sum of C_l, h, w) float.
@@ -59,10 +61,27 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = Fa
     return torch.cat(dense, 1)
 
 
-def image_statistics(maps: Sequence[Tensor]) -> Tensor:
-    """(B, 2 x sum of C_l) mean and standard deviation of each channel over the positions."""
-    flat = [each.flatten(2).float() for each in maps]
-    return torch.cat([torch.cat([each.mean(2), each.std(2, correction=0)], 1) for each in flat], 1)
+def image_statistics(maps: Sequence[Tensor], cells: int = 1) -> Tensor:
+    """Mean and standard deviation of each channel over the positions of an image or of its cells.
+
+    Args:
+        maps: L tensors (B, C_l, h_l, w_l).
+        cells: Cells per side, at least 1; borders fall as evenly as the grid allows.
+
+    Returns:
+        (B, 2 x cells^2 x sum of C_l) float32: layer by layer means, then deviations.
+    """
+    found = []
+    for each in maps:
+        values = each.float()
+        centre = values.mean((2, 3), keepdim=True)  # taken out, or rounding would eat deviations
+        mean = functional.adaptive_avg_pool2d(values - centre, cells)
+        square = functional.adaptive_avg_pool2d((values - centre).square(), cells)
+        variance = square - mean.square()
+        # Zero where it vanishes, and so is its gradient there; a square root's own is infinite.
+        deviation = variance.clamp(min=_SMALLEST_VARIANCE).sqrt() * (variance > _SMALLEST_VARIANCE)
+        found += [(mean + centre).flatten(1), deviation.flatten(1)]
+    return torch.cat(found, 1)
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tensor:

@@ -104,6 +104,32 @@ class TestImageStatistics:
         assert found.isfinite().all()
         assert found[0, 3:].tolist() == [0, 0, 0]
 
+    def test_cells_are_images_of_their_own(self):
+        fine, coarse = torch.rand(2, 3, 8, 6), torch.rand(2, 5, 4, 2)
+        found = image_statistics([fine, coarse], cells=2).numpy()
+        expected = []
+        for maps in (fine.numpy(), coarse.numpy()):
+            height, width = (side // 2 for side in maps.shape[-2:])
+            cells = [
+                maps[:, :, top : top + height, left : left + width]
+                for top in (0, height)
+                for left in (0, width)
+            ]
+            for taken in (np.mean, np.std):
+                each = np.stack([taken(cell, axis=(2, 3)) for cell in cells], axis=2)
+                expected.append(each.reshape(2, -1))
+        np.testing.assert_allclose(found, np.concatenate(expected, 1), atol=1e-6)
+
+    def test_a_large_offset_does_not_eat_the_deviation(self):
+        maps = 1e3 + torch.rand(1, 2, 16, 16)
+        found = image_statistics([maps])[0, 2:]
+        np.testing.assert_allclose(found, maps.double().std((2, 3), correction=0)[0], rtol=1e-3)
+
+    def test_the_gradient_is_finite_where_nothing_deviates(self):
+        maps = torch.ones(1, 2, 4, 4, requires_grad=True)
+        image_statistics([maps], cells=2).sum().backward()
+        assert maps.grad.isfinite().all()
+
     def test_half_precision_comes_out_in_single(self):
         assert image_statistics([torch.rand(1, 3, 2, 2).bfloat16()]).dtype == torch.float32
 

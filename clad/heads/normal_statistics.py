@@ -34,6 +34,7 @@ class NormalStatistics(Head):
         num_directions: Principal directions kept per category, those with most variance; the
             others count with the added variance alone.
         layers: Positions of the token layers to use; None takes all.
+        cells: Cells per side in which statistics are taken; 2 tells the corners of an image apart.
         scale: ``unit`` gives every token the norm 1 before statistics are taken, so that gain and
             contrast do not count; ``none`` leaves tokens as they are.
     """
@@ -51,8 +52,11 @@ class NormalStatistics(Head):
         num_directions: int = 200,
         layers: tuple[int, ...] | None = None,
         scale: Literal["unit", "none"] = "unit",
+        cells: int = 1,
     ) -> None:
         super().__init__()
+        expect_range("cells", cells, 1, 16)
+        self.cells = cells
         expect_range("shrinkage", shrinkage, 1e-6, 1e6)
         expect_range("num_directions", num_directions, 1, float("inf"))
         self.shrinkage = shrinkage
@@ -65,7 +69,7 @@ class NormalStatistics(Head):
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Reserve one Gaussian per category."""
         layers = range(len(tower.token_dims)) if self.layers is None else self.layers
-        width = 2 * sum(tower.token_dims[layer] for layer in layers)
+        width = 2 * self.cells**2 * sum(tower.token_dims[layer] for layer in layers)
         self.class_names = tuple(class_names)
         count = len(class_names)
         self.register_buffer("centre", torch.zeros(count, width))
@@ -142,4 +146,4 @@ class NormalStatistics(Head):
         maps = [each.float() for each in token_maps(features, self.layers)]
         if self.scale == "unit":
             maps = [functional.normalize(each, dim=1) for each in maps]
-        return image_statistics(maps)
+        return image_statistics(maps, self.cells)

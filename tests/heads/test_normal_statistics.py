@@ -137,3 +137,20 @@ def test_categories_that_were_not_seen_are_refused():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NormalStatistics(**settings)
+
+
+def test_cells_tell_the_corners_of_an_image_apart():
+    """Images with a bright upper half; turned upside down, only cells see a difference."""
+    generator = torch.Generator().manual_seed(0)
+
+    def images(count: int, turned: bool = False):
+        maps = torch.rand(count, 3, 4, 4, generator=generator)
+        maps[:, 0, :2] += 5
+        return features_of(maps.flip(2) if turned else maps)
+
+    for cells, is_seen in ((1, False), (2, True)):
+        head = NormalStatistics(scale="none", cells=cells)
+        head.attach(tower(3), ("nut",))
+        observed(head, images(40), ("nut",) * 40)
+        usual, turned = (head(images(8, t), None, ("nut",) * 8, SIZE).scores for t in (False, True))
+        assert (turned.min() > 3 * usual.max()).item() == is_seen
