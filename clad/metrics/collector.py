@@ -27,6 +27,7 @@ class CollectedPredictions:
         parts: Named (N,) float64 scores that were fused into ``scores``.
         maps: (N, H, W) float32, raw, or None for image-only heads.
         masks: (N, H, W) bool, or None where ``maps`` is None.
+        domains: N domains (``Sample.domain``); empty where the batches named none.
     """
 
     paths: tuple[str, ...]
@@ -38,6 +39,7 @@ class CollectedPredictions:
     parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     maps: NDArray[np.float32] | None = None
     masks: NDArray[np.bool_] | None = None
+    domains: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,6 +52,23 @@ class CollectedPredictions:
     def rows_of(self, category: str) -> NDArray[np.int64]:
         """Positions of the images of a category."""
         return np.flatnonzero(np.asarray(self.categories) == category)
+
+    def domain_of(self) -> dict[str, str]:
+        """Category name -> its domain; empty where none is known.
+
+        Raises:
+            ValueError: If a category has images of two domains.
+        """
+        if not self.domains:
+            return {}
+        found: dict[str, str] = {}
+        for category, domain in zip(self.categories, self.domains, strict=True):
+            if found.setdefault(category, domain) != domain:
+                raise ValueError(
+                    f"expected one domain per category, got {found[category]} and {domain} for "
+                    f"{category}; give the categories other names"
+                )
+        return found
 
 
 class PredictionCollector:
@@ -64,6 +83,7 @@ class PredictionCollector:
     def reset(self) -> None:
         """Forget everything."""
         self._names: list[tuple[str, str, str]] = []
+        self._domains: list[str] = []
         self._labels: list[NDArray[np.int64]] = []
         self._has_mask: list[NDArray[np.bool_]] = []
         self._scores: list[NDArray[np.float64]] = []
@@ -95,6 +115,7 @@ class PredictionCollector:
             self._maps.append(_to_numpy(prediction.maps, torch.float32))
             self._masks.append(_to_numpy(batch.masks, torch.bool))
         self._names += zip(batch.paths, batch.categories, batch.defect_types, strict=True)
+        self._domains += batch.domains
         self._labels.append(_to_numpy(batch.labels, torch.int64))
         self._has_mask.append(_to_numpy(batch.has_mask, torch.bool))
         self._scores.append(_to_numpy(prediction.scores, torch.float64))
@@ -122,6 +143,7 @@ class PredictionCollector:
             parts={name: np.concatenate(values) for name, values in self._parts.items()},
             maps=np.concatenate(self._maps) if self._maps else None,
             masks=np.concatenate(self._masks) if self._masks else None,
+            domains=tuple(self._domains) if len(self._domains) == len(paths) else (),
         )
 
     def _expect_same_kind(self, prediction: Prediction) -> None:

@@ -1,10 +1,10 @@
-"""Collected predictions -> every metric per category, and their mean over categories."""
+"""Collected predictions -> every metric per category, and its mean by domain and over all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,20 +34,30 @@ class Evaluation:
         mean: Metric name -> mean over the categories where it is defined (macro mean).
         undefined: One sentence per category and reason: ``pixel_auroc of mono: no masks``.
         left_out: Metric name -> number of categories that ``mean`` leaves out.
+        per_domain: Domain -> metric name -> mean over its categories; empty where all categories
+            are of one domain.
+        domain_of: Category name -> domain; empty where ``per_domain`` is.
     """
 
     per_category: dict[str, Values]
     mean: Values
     undefined: tuple[str, ...]
     left_out: dict[str, int]
+    per_domain: dict[str, Values] = field(default_factory=dict)
+    domain_of: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Plain values for ``json.dumps``; NaN becomes None (null)."""
+        by_domain: dict[str, object] = {}
+        if self.per_domain:
+            rows = {name: _without_nan(row) for name, row in self.per_domain.items()}
+            by_domain = {"per_domain": rows, "domain_of": self.domain_of}
         return {
             "mean": _without_nan(self.mean),
             "per_category": {name: _without_nan(row) for name, row in self.per_category.items()},
             "undefined": list(self.undefined),
             "left_out": self.left_out,
+            **by_domain,
         }
 
     @classmethod
@@ -58,6 +68,8 @@ class Evaluation:
             mean=_with_nan(stored["mean"]),
             undefined=tuple(stored.get("undefined", ())),
             left_out=dict(stored.get("left_out", {})),
+            per_domain={n: _with_nan(row) for n, row in stored.get("per_domain", {}).items()},
+            domain_of=dict(stored.get("domain_of", {})),
         )
 
 
@@ -65,7 +77,7 @@ def evaluate(
     collected: CollectedPredictions,
     thresholds: Mapping[str, float] | None = None,
 ) -> Evaluation:
-    """Metrics per category and their mean.
+    """Metrics per category and their mean, over all and, where there are several, per domain.
 
     Pixel metrics are taken over the images whose mask is known. With ``thresholds``, an image is
     called anomalous if its score is at or above the threshold of its category, and accuracy, F1,
@@ -76,8 +88,9 @@ def evaluate(
         thresholds: Category name -> threshold on raw scores; never fitted on these images.
 
     Raises:
-        ValueError: If a category has no threshold although thresholds are given.
+        ValueError: If a category has no threshold although thresholds are given, or two domains.
     """
+    domain_of = collected.domain_of()
     per_category: dict[str, Values] = {}
     sentences: list[str] = []
     for category in collected.category_names:
@@ -99,7 +112,15 @@ def evaluate(
         per_category[category] = values
         sentences += _sentences(category, reasons)
     mean, left_out = _macro_mean(per_category)
-    return Evaluation(per_category, mean, tuple(sentences), left_out)
+    per_domain = _domain_means(per_category, domain_of)
+    return Evaluation(
+        per_category,
+        mean,
+        tuple(sentences),
+        left_out,
+        per_domain,
+        domain_of if per_domain else {},
+    )
 
 
 def _image_metrics(scores: NDArray[np.float64], labels: NDArray) -> tuple[Values, Reasons]:
@@ -175,6 +196,21 @@ def _macro_mean(per_category: Mapping[str, Values]) -> tuple[Values, dict[str, i
         mean[metric] = math.fsum(defined) / len(defined) if defined else math.nan
         left_out[metric] = len(column) - len(defined)
     return mean, left_out
+
+
+def _domain_means(
+    per_category: Mapping[str, Values], domain_of: Mapping[str, str]
+) -> dict[str, Values]:
+    """Macro mean within each domain; nothing where there is only one."""
+    domains = dict.fromkeys(domain_of.values())
+    if len(domains) < 2:
+        return {}
+    return {
+        domain: _macro_mean({n: row for n, row in per_category.items() if domain_of[n] == domain})[
+            0
+        ]
+        for domain in domains
+    }
 
 
 def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:

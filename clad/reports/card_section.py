@@ -131,7 +131,11 @@ def _joined(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {entry}" for name, entry in value.items())
     if isinstance(value, list | tuple):
-        return "; ".join(str(entry) for entry in value)
+        return "; ".join(
+            # A part of several joined data sets; its own counts are in data.json.
+            str(entry.get("name", entry)) if isinstance(entry, Mapping) else str(entry)
+            for entry in value
+        )
     return str(value)
 
 

@@ -4,7 +4,8 @@
 ``config.yaml``         the resolved configuration, written by the command line
 ``run.json``            how the run came about (``clad.reports.run_card``) and its thresholds
 ``data.json``           the data's fingerprint (``clad.data.fingerprint``)
-``metrics.json``        ``{"test": {"mean", "per_category", "undefined", "left_out"}}``
+``metrics.json``        ``{"test": {"mean", "per_category", "undefined", "left_out"}}``; with
+                        several domains ``per_domain`` and ``domain_of``, too
 ``predictions.parquet`` one row per test image
 ``gallery.npz``         small copies of the images that a report shows
 ======================  =========================================================================

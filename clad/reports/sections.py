@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clad.metrics.bootstrap import Interval, Intervals
 from clad.metrics.evaluate import IMAGE_METRICS, PIXEL_METRICS, THRESHOLD_METRICS
@@ -22,7 +23,7 @@ from clad.reports.figures import (
 )
 from clad.reports.markup import Markup, join, tag
 from clad.reports.run_directory import Run
-from clad.reports.tables import MEAN, format_fraction
+from clad.reports.tables import MEAN, domain_mean, format_fraction
 
 METRIC_TITLES = {
     "image_auroc": "AUROC",
@@ -124,6 +125,10 @@ def metrics_section(run: Run, intervals: Intervals) -> Markup:
             name, values, intervals.per_category.get(name, {}), columns, _counts(run, name)
         )
         for name, values in evaluation.per_category.items()
+    ]
+    rows += [
+        _metrics_row(domain_mean(name), values, {}, columns, _domain_counts(run, name), css="mean")
+        for name, values in evaluation.per_domain.items()
     ]
     total = _counts(run, None)
     rows.append(_metrics_row(MEAN, evaluation.mean, intervals.mean, columns, total, css="mean"))
@@ -262,8 +267,17 @@ def _images_head() -> Markup:
 
 def _counts(run: Run, category: str | None) -> str:
     labels = run.predictions.labels
-    chosen = labels if category is None else labels[run.predictions.rows_of(category)]
-    return f"{(chosen == 0).sum():,} / {(chosen == 1).sum():,}"
+    return _count(labels if category is None else labels[run.predictions.rows_of(category)])
+
+
+def _domain_counts(run: Run, domain: str) -> str:
+    names = [name for name, of in run.evaluation.domain_of.items() if of == domain]
+    is_inside = np.isin(np.asarray(run.predictions.categories), names)
+    return _count(run.predictions.labels[is_inside])
+
+
+def _count(labels: NDArray[np.int64]) -> str:
+    return f"{(labels == 0).sum():,} / {(labels == 1).sum():,}"
 
 
 def _range(interval: Interval) -> str:

@@ -1,4 +1,4 @@
-"""Evaluation -> a table for the terminal, Markdown or CSV; the mean over categories comes last."""
+"""Evaluation -> a table for the terminal, Markdown or CSV; means come last."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class Table:
     Args:
         metrics: Names of the columns after the first, which holds category names.
         rows: (name, values); values are fractions in the order of ``metrics``, NaN = undefined.
+        num_means: How many of the last rows are means.
     """
 
     metrics: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...]], ...]
+    num_means: int = 1
 
 
 def metrics_table(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> Table:
-    """One row per category and, last, the mean.
+    """One row per category, then the mean of each domain if there are several, then the mean.
 
     Args:
         evaluation: What to show.
@@ -43,9 +45,15 @@ def metrics_table(evaluation: Evaluation, metrics: Sequence[str] | None = None) 
     unknown = [name for name in metrics if name not in evaluation.mean]
     if unknown:
         raise ValueError(f"expected metrics among {sorted(evaluation.mean)}, got {unknown}")
-    named = [*evaluation.per_category.items(), (MEAN, evaluation.mean)]
+    domains = [(domain_mean(name), row) for name, row in evaluation.per_domain.items()]
+    named = [*evaluation.per_category.items(), *domains, (MEAN, evaluation.mean)]
     rows = tuple((name, tuple(values[metric] for metric in metrics)) for name, values in named)
-    return Table(tuple(metrics), rows)
+    return Table(tuple(metrics), rows, num_means=1 + len(domains))
+
+
+def domain_mean(domain: str) -> str:
+    """Name of the row with the mean of a domain."""
+    return f"{MEAN} {domain}"
 
 
 def format_fraction(value: float, digits: int = 3) -> str:
@@ -60,18 +68,20 @@ def format_fraction(value: float, digits: int = 3) -> str:
 
 
 def to_text(table: Table) -> str:
-    """Aligned columns for a terminal, with a rule above the mean."""
+    """Aligned columns for a terminal, with a rule above the means."""
     header, *body = _cells(table)
     widths = [max(_width(row[i]) for row in (header, *body)) for i in range(len(header))]
     lines = [_align(row, widths) for row in (header, *body)]
     rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    first_mean = len(lines) - table.num_means
+    return "\n".join([lines[0], rule, *lines[1:first_mean], rule, *lines[first_mean:]])
 
 
 def to_markdown(table: Table) -> str:
-    """A Markdown table, numbers to the right, the mean in bold."""
+    """A Markdown table, numbers to the right, means in bold."""
     header, *body = ([cell.replace("|", r"\|") for cell in row] for row in _cells(table))
-    body[-1] = [f"**{cell}**" for cell in body[-1]]
+    for row in body[-table.num_means :]:
+        row[:] = [f"**{cell}**" for cell in row]
     rule = ["---", *["---:"] * len(table.metrics)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
 

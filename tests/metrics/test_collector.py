@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,3 +107,18 @@ def test_maps_or_parts_in_some_batches_only_are_refused():
     ):
         collector.update(make_prediction([1.0], parts=("memory",)), make_batch(["b.png"], [1]))
     assert len(collector) == 1
+
+
+def test_domains_travel_where_every_batch_names_them():
+    one, two = make_batch(["a.png"], [0]), make_batch(["b.png"], [1])
+    collector = PredictionCollector()
+    collector.update(make_prediction([0.0]), replace(one, domains=("face",)))
+    collector.update(make_prediction([1.0]), replace(two, domains=("face",)))
+    assert collector.result().domains == ("face", "face")
+    assert collector.result().domain_of() == {"nut": "face"}
+    collector.update(make_prediction([1.0]), two)
+    assert collector.result().domains == ()
+    assert collector.result().domain_of() == {}
+    collector.reset()
+    collector.update(make_prediction([0.0]), replace(one, domains=("face",)))
+    assert collector.result().domains == ("face",)

@@ -157,3 +157,46 @@ def test_48_million_pixels_take_seconds_and_bounded_memory():
     # Uniform noise: chance.
     assert result.mean["pixel_auroc"] == pytest.approx(0.5, abs=1e-3)
     assert result.mean["pixel_aupro"] == pytest.approx(0.15, abs=1e-3)
+
+
+DOMAINS = ("industrial",) * 4 + ("face",) * 3
+
+
+def test_mean_of_a_domain_is_over_its_categories():
+    names = ("nut", "nut", "tile", "tile", "face", "face", "face")
+    collected = replace(make_collected(names), domains=DOMAINS)
+    result = evaluate(collected)
+    assert list(result.per_domain) == ["industrial", "face"]
+    rows = result.per_category
+    for metric, value in result.per_domain["industrial"].items():
+        assert value == pytest.approx((rows["nut"][metric] + rows["tile"][metric]) / 2)
+    assert result.per_domain["face"] == rows["face"]
+    # The mean stays one over categories, not over domains.
+    aurocs = [row["image_auroc"] for row in rows.values()]
+    assert result.mean["image_auroc"] == pytest.approx(sum(aurocs) / 3)
+    assert result.domain_of == {"nut": "industrial", "tile": "industrial", "face": "face"}
+
+
+def test_undefined_values_are_left_out_of_the_mean_of_a_domain():
+    names = ("nut", "tile", "nut", "nut", "face", "face", "face")  # one image of tile, anomalous
+    result = evaluate(replace(make_collected(names), domains=DOMAINS))
+    assert math.isnan(result.per_category["tile"]["image_auroc"])
+    assert result.per_domain["industrial"]["image_auroc"] == pytest.approx(
+        result.per_category["nut"]["image_auroc"]
+    )
+
+
+def test_domains_survive_json_and_one_domain_says_nothing():
+    result = evaluate(replace(make_collected(), domains=DOMAINS))
+    stored = json.loads(json.dumps(result.to_json()))
+    assert Evaluation.from_json(stored) == result
+    assert set(stored["per_domain"]) == {"industrial", "face"}
+    alone = evaluate(replace(make_collected(), domains=("face",) * 7))
+    assert (alone.per_domain, alone.domain_of) == ({}, {})
+    assert "per_domain" not in alone.to_json()
+
+
+def test_a_category_of_two_domains_is_refused():
+    collected = replace(make_collected(), domains=("face",) * 3 + ("industrial",) * 4)
+    with pytest.raises(ValueError, match=r"one domain per category, got face and industrial for"):
+        evaluate(collected)

@@ -63,6 +63,19 @@ def test_numbers_in_the_table_are_those_of_metrics_json(collected, write_run):
     assert f"Image AUROC is {stored['mean']['image_auroc']:.3f} (95% interval 0." in page.text
 
 
+def test_means_of_domains_stand_in_the_table_with_their_counts(collected, write_run):
+    domains = tuple("face" if name == "poly" else "industrial" for name in collected.categories)
+    run_dir = write_run(replace(collected, domains=domains))
+    page = read_page(run_dir)
+    stored = json.loads((run_dir / "metrics.json").read_text())["test"]
+    assert stored["domain_of"] == {"mono": "industrial", "poly": "face"}
+    values = [stored["per_domain"][name]["image_auroc"] for name in ("industrial", "face")]
+    cells = [cell for cell in page.of("td") if cell.get("data-metric") == "image_auroc"]
+    assert [float(cell["data-value"]) for cell in cells][2:4] == values
+    assert "mean industrial 26 / 14" in page.text
+    assert "mean face 26 / 14" in page.text
+
+
 def test_the_page_loads_nothing_from_elsewhere(collected, write_run):
     text = write_report(write_run(collected)).read_text(encoding="utf-8")
     page = Page(text)

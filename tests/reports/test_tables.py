@@ -63,3 +63,21 @@ def test_wide_letters_keep_the_columns_aligned():
 )
 def test_a_fraction_reads_one_only_if_it_is_one(value, text):
     assert format_fraction(value) == text
+
+
+def test_means_of_domains_stand_between_the_rule_and_the_mean():
+    both = Evaluation(
+        {"nut": {"image_auroc": 0.5}, "face": {"image_auroc": 1.0}},
+        {"image_auroc": 0.75},
+        (),
+        {},
+        per_domain={"industrial": {"image_auroc": 0.5}, "face": {"image_auroc": 1.0}},
+        domain_of={"nut": "industrial", "face": "face"},
+    )
+    lines = to_text(metrics_table(both)).splitlines()
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "nut", "face", lines[1], "mean industrial", "mean face", "mean",
+    ]  # fmt: skip
+    bold = [line for line in to_markdown(metrics_table(both)).splitlines() if "**" in line]
+    assert bold[0] == "| **mean industrial** | **0.500** |"
+    assert len(bold) == 3
