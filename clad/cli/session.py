@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
@@ -197,11 +198,13 @@ class Session:
         command: As typed.
         cli: Trainer, task and data.
         seconds: Wall-clock time by stage.
+        facts: What a verb adds to the run card.
     """
 
     command: str
     cli: TrainerCLI
     seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def run_dir(self) -> Path:

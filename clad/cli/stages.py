@@ -161,7 +161,7 @@ def _card(session: Session) -> dict[str, Any]:
     path = session.run_dir / CARD
     earlier = read_json(path).get("seconds", {}) if path.is_file() else {}
     seed = session.cli.config.seed_everything
-    return run_card(
+    card = run_card(
         recipe=session.cli.recipe,
         command=session.command,
         seed=None if seed is False else int(seed),
@@ -169,6 +169,7 @@ def _card(session: Session) -> dict[str, Any]:
         seconds={**earlier, **session.seconds},
         checkpoint=session.cli.checkpoint,
     )
+    return {**card, **session.facts}
 
 
 def _print_table(session: Session, evaluation: Evaluation) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.fingerprint import joint_fingerprint
-from clad.data.parts import ListedPart, Part, list_parts, write_tiny_parts
+from clad.data.parts import ListedPart, Part, list_parts, made_distinct, write_tiny_parts
 from clad.data.splits import describe_counts
 from clad.types import Sample, Splits
 
@@ -37,7 +37,7 @@ class Joined(DataSource):
 
     def list_samples(self, root: Path | None, categories: Categories, seed: int) -> Splits:
         """Samples by role; see ``DataSource.list_samples``."""
-        listed = list_parts(self.parts, root, seed)
+        listed = made_distinct(list_parts(self.parts, root, seed))
         found = dict.fromkeys(s.category for each in listed for s in each.samples)
         chosen = set(choose_categories(list(found), categories))
 

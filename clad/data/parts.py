@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ListedPart:
-    """A part with its samples, whose categories, groups and domain are those of the whole.
+    """A part with its samples.
 
     Args:
         name: Unique among the parts.
@@ -75,7 +75,7 @@ class ListedPart:
 
 
 def list_parts(parts: Sequence[Part], root: Path | None, seed: int) -> list[ListedPart]:
-    """Every part with its samples; a category that several have gets the part's name in front.
+    """Every part with its samples, as its source lists them.
 
     Args:
         parts: At least one.
@@ -84,7 +84,7 @@ def list_parts(parts: Sequence[Part], root: Path | None, seed: int) -> list[List
 
     Raises:
         FileNotFoundError: If a folder is missing.
-        ValueError: If there is no part, one is several data sets itself, or two share an image.
+        ValueError: If there is no part, or one is several data sets itself.
     """
     if not parts:
         raise ValueError("expected at least one data set, got none; name some under `source`")
@@ -101,6 +101,15 @@ def list_parts(parts: Sequence[Part], root: Path | None, seed: int) -> list[List
         folder = _folder(part, name, base)
         splits = part.source.list_samples(folder, part.categories, seed)
         listed.append(ListedPart(name, part, folder, splits))
+    return listed
+
+
+def made_distinct(listed: Sequence[ListedPart]) -> list[ListedPart]:
+    """The parts with names that fit together: ``part/category`` where several have a category.
+
+    Raises:
+        ValueError: If two parts share an image, by content.
+    """
     for one, other in combinations(listed, 2):
         expect_no_copies(one.name, one.samples, other.name, other.samples)
     count = Counter(category for each in listed for category in each.categories)

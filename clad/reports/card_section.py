@@ -31,6 +31,7 @@ def run_card_section(run: Run) -> Markup:
         "Time": ", ".join(f"{stage} {_duration(value)}" for stage, value in seconds.items()),
         "Machine": _machine(card.get("machine") or {}),
         "Weights": card.get("ckpt"),
+        "Protocol": _joined(card.get("protocol") or ""),
         "Threshold": card.get("threshold_source"),
     }
     shown = [
