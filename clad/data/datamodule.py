@@ -48,8 +48,8 @@ class AnomalyDataModule(LightningDataModule):
         synthesis_probability: Share of normal training images that it replaces, in [0, 1].
         augmentation: Steps on training images before synthesis: horizontal_flip, vertical_flip,
             rotate90, brightness.
-        shots: Normal training images kept per category; then there is no validation. None keeps
-            all.
+        shots: Normal training images kept per category; then there is no validation, and an epoch
+            is one batch at least. None keeps all.
         anomalies_per_type: Test anomalies of each defect type moved to training, with masks.
         reserved_per_type: Test anomalies of each type that leave the test, used or not, so that
             fewer and more of them are compared on one test; None takes ``anomalies_per_type``.
@@ -98,7 +98,8 @@ class AnomalyDataModule(LightningDataModule):
         self.synthesis_probability = synthesis_probability
         self.augmentation = tuple(augmentation)
         self.few = Few(shots, anomalies_per_type, reserved_per_type)
-        self.sampling = Sampling(anomaly_share, balance_domains, balance_categories)
+        fewest = 1 if shots is None else train_batch_size
+        self.sampling = Sampling(anomaly_share, balance_domains, balance_categories, fewest)
         self.seed = seed
         self._splits: Splits | None = None
         self._features: FeatureStore | None = None
@@ -141,6 +142,8 @@ class AnomalyDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Training images with augmentation and synthesis, in a new order each epoch.
+
+        A last batch of one image is left out: statistics over a batch need two.
 
         Raises:
             ValueError: If there are no training images, or no anomalous ones to take a share of.
@@ -259,6 +262,7 @@ class AnomalyDataModule(LightningDataModule):
             dataset,
             batch_size=batch_size,
             sampler=sampler,
+            drop_last=sampler is not None and len(sampler) % batch_size == 1 < len(sampler),
             num_workers=num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),

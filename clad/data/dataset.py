@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -162,11 +161,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         known = self.current_epoch() if self.current_epoch is not None else None
         epoch = self._num_passes if known is None else known
         self._num_passes += 1
-        return ((epoch, int(index)) for index in self.order(epoch))
+        return iter(self.draws(epoch))
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """(num_samples,) indices in the order of that epoch."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+    def draws(self, epoch: int) -> list[tuple[int, int]]:
+        """(epoch, index) pairs in the order of that epoch."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+        return [(epoch, int(index)) for index in order]
 
 
 def synthesise(

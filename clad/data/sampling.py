@@ -15,6 +15,9 @@ from clad.types import Sample
 _Stratum = tuple[str, str, int]
 """Domain, category and label; empty or -1 where nothing depends on it."""
 
+_REPEATED = 2**32
+"""Added to the epoch for each turn after an image's first; more epochs than any run has."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -26,11 +29,13 @@ class Sampling:
             once per epoch.
         balance_domains: Whether each domain is drawn equally often, whatever its size.
         balance_categories: Likewise each category; inside its domain, if these are balanced, too.
+        fewest: Draws per epoch, where there are fewer images.
     """
 
     anomaly_share: float | None = None
     balance_domains: bool = False
     balance_categories: bool = False
+    fewest: int = 1
 
     def __post_init__(self) -> None:
         if self.anomaly_share is not None:
@@ -47,7 +52,10 @@ class Sampling:
         Raises:
             ValueError: If there is a share, but no labelled anomalous image.
         """
-        if self == Sampling():
+        is_plain = self.anomaly_share is None and not (
+            self.balance_domains or self.balance_categories
+        )
+        if is_plain and len(samples) >= self.fewest:
             return EpochSampler(len(samples), seed, current_epoch)
         if self.anomaly_share is not None and not any(sample.label for sample in samples):
             raise ValueError(
@@ -60,7 +68,10 @@ class Sampling:
             strata.setdefault(self._stratum(sample), []).append(index)
         shares = self._shares({stratum: len(rows) for stratum, rows in strata.items()})
         return BalancedSampler(
-            [(shares[stratum], rows) for stratum, rows in strata.items()], seed, current_epoch
+            [(shares[stratum], rows) for stratum, rows in strata.items()],
+            max(len(samples), self.fewest),
+            seed,
+            current_epoch,
         )
 
     def _stratum(self, sample: Sample) -> _Stratum:
@@ -87,12 +98,14 @@ class Sampling:
 class BalancedSampler(EpochSampler):
     """(epoch, index) pairs in which every stratum has its share, in each batch as in the epoch.
 
-    An epoch has as many draws as there are images. Each stratum gets its share of them, exact to
-    one draw, spread evenly over the epoch with a random jitter. Its images take turns: how often
-    two of them come in one epoch differs by at most one.
+    Each stratum gets its share of the draws of an epoch, exact to one draw, spread evenly over the
+    epoch with a random jitter. Its images take turns: how often two of them come in one epoch
+    differs by at most one. What comes again carries another number in the place of the epoch, so
+    that augmentation and synthesis draw anew.
 
     Args:
         strata: Share and indices of each stratum; shares sum to 1.
+        num_samples: Draws per epoch.
         seed: At least 0.
         current_epoch: Says which epoch starts now; None counts the passes.
     """
@@ -100,21 +113,27 @@ class BalancedSampler(EpochSampler):
     def __init__(
         self,
         strata: Sequence[tuple[float, Sequence[int]]],
+        num_samples: int,
         seed: int,
         current_epoch: Callable[[], int | None] | None = None,
     ) -> None:
-        super().__init__(sum(len(rows) for _, rows in strata), seed, current_epoch)
+        super().__init__(num_samples, seed, current_epoch)
         self.strata = [(share, np.asarray(rows, dtype=np.int64)) for share, rows in strata]
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """(num_samples,) indices in the order of that epoch, some several times."""
+    def draws(self, epoch: int) -> list[tuple[int, int]]:
+        """(epoch, index) pairs in the order of that epoch, some indices several times."""
         rng = np.random.default_rng((self.seed, epoch))
-        drawn, places = [], []
+        drawn: list[tuple[int, int]] = []
+        places: list[NDArray[np.float64]] = []
         for count, (_, rows) in zip(self._counts(rng), self.strata, strict=True):
-            rounds = [rng.permutation(rows) for _ in range(-(-count // len(rows)))]
-            drawn.append(np.concatenate([rows[:0], *rounds])[:count])
+            turns = [
+                (epoch + turn * _REPEATED, int(index))
+                for turn in range(-(-count // len(rows)))
+                for index in rng.permutation(rows)
+            ]
+            drawn += turns[:count]
             places.append((np.arange(count) + rng.random(count)) / max(count, 1))
-        return np.concatenate(drawn)[np.argsort(np.concatenate(places), kind="stable")]
+        return [drawn[n] for n in np.argsort(np.concatenate(places), kind="stable")]
 
     def _counts(self, rng: np.random.Generator) -> list[int]:
         """Draws per stratum: systematic sampling, so that in the mean over epochs it is exact."""

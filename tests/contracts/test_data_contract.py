@@ -163,7 +163,8 @@ def test_batches_have_the_types_and_shapes_of_the_contract(written):
     }
     for role, loader in loaders.items():
         batches = list(loader)
-        assert sum(map(len, batches)) == len(getattr(module.splits, role))
+        size = len(getattr(module.splits, role))
+        assert sum(map(len, batches)) == size - (role == "train" and size % 4 == 1)
         for batch in batches:
             size = len(batch)
             assert batch.images.shape == (size, 3, *SIZE)

@@ -180,7 +180,7 @@ def test_data_module_applies_both_and_the_fingerprint_differs(tmp_path):
     MVTecAD().write_tiny(tmp_path)
 
     def make(**options):
-        settings = {"image_size": 32, "num_workers": 0, **options}
+        settings = {"image_size": 32, "num_workers": 0, "train_batch_size": 8, **options}
         return AnomalyDataModule(MVTecAD(), tmp_path, **settings)
 
     module = make(shots=2, anomalies_per_type=1, reserved_per_type=2)

@@ -116,8 +116,8 @@ def test_order_comes_from_seed_and_epoch_which_travels_in_the_index():
     sampling = Sampling(0.25, balance_domains=True)
     sampler = sampling.sampler(JOINT, 5)
     first, second = list(sampler), list(sampler)
-    assert {epoch for epoch, _ in first} == {0}
-    assert {epoch for epoch, _ in second} == {1}
+    assert {epoch % 2**32 for epoch, _ in first} == {0}
+    assert {epoch % 2**32 for epoch, _ in second} == {1}
     assert [i for _, i in first] != [i for _, i in second]
     assert list(sampling.sampler(JOINT, 5)) == first
     assert list(sampling.sampler(JOINT, 6)) != first
@@ -151,5 +151,43 @@ def test_a_share_without_anomalies_is_refused():
 
 
 def test_a_stratum_may_get_no_draw():
-    sampler = BalancedSampler([(0.999, [0, 1]), (0.001, [2])], seed=0)
+    sampler = BalancedSampler([(0.999, [0, 1]), (0.001, [2])], 3, seed=0)
     assert all(len(list(sampler)) == 3 for _ in range(5))
+
+
+def test_what_comes_again_is_augmented_and_synthesised_anew():
+    made = samples(("industrial", "nut", 0, 2))
+    pairs = list(Sampling(fewest=7).sampler(made, 0))
+    assert len(set(pairs)) == len(pairs) == 7
+    assert Counter(index for _, index in pairs) in ({0: 4, 1: 3}, {0: 3, 1: 4})
+    assert sum(epoch == 0 for epoch, _ in pairs) == 2
+    assert type(Sampling(fewest=2).sampler(made, 0)) is EpochSampler
+
+
+def test_an_epoch_of_few_shots_fills_a_batch_with_different_copies(tmp_path):
+    MVTecAD().write_tiny(tmp_path)
+    module = AnomalyDataModule(
+        MVTecAD(),
+        tmp_path,
+        ["tile"],
+        image_size=16,
+        num_workers=0,
+        train_batch_size=8,
+        shots=1,
+        augmentation=("brightness",),
+    )
+    (batch,) = module.train_dataloader()
+    assert len(batch) == 8
+    assert len(set(batch.paths)) == 1
+    assert len({image.numpy().tobytes() for image in batch.images}) > 4
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(13, [13]), (5, [5, 5, 4]), (14, [14])])
+def test_a_last_batch_of_one_image_is_left_out(tmp_path, batch_size, sizes):
+    MVTecAD().write_tiny(tmp_path)
+    module = AnomalyDataModule(
+        MVTecAD(), tmp_path, image_size=16, num_workers=0, train_batch_size=batch_size
+    )
+    assert [len(batch) for batch in module.train_dataloader()] == sizes
+    alone = AnomalyDataModule(MVTecAD(), tmp_path, image_size=16, num_workers=0, train_batch_size=1)
+    assert len(list(alone.train_dataloader())) == 14
