@@ -1,10 +1,11 @@
-"""Map from patches and words; image score from the map."""
+"""Map from patches and words; image score from the patches, the whole image, or both."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from clad.checks import expect_choice, expect_range
 from clad.features import enlarge, top_mean
@@ -16,14 +17,20 @@ class PatchText(Head):
     """Compares every patch with the normal and the anomalous prototype of its category.
 
     Source: APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382) and AnomalyCLIP (Zhou et al., ICLR
-    2024, arXiv:2310.18961): maps of all layers are averaged here, summed there.
+    2024, arXiv:2310.18961). They sum the maps (anomalous + 1 - normal) / 2 of all layers; with two
+    probabilities that add up to 1 this is the anomalous one, and the mean, which is taken here,
+    differs from the sum by a constant factor.
 
     Args:
         output: ``logit`` maps the difference of the two logits (unbounded); ``probability`` its
             sigmoid, which is the softmax of the papers.
-        top_share: The image score is the mean over this share of the patches, in [0, 1], those
-            that stand out most; 0 takes the maximum alone.
+        top_share: The score of patches is the mean over this share of them, in [0, 1], those that
+            stand out most; 0 takes the maximum alone.
         sigma_px: Standard deviation of the Gaussian over the map, in pixels of the image.
+        score: Where the image score comes from: ``patches`` that stand out most; ``image``, the
+            embedding of the whole image against the same prototypes (APRIL-GAN without references,
+            AnomalyCLIP); ``mean`` of that and the largest value of the map (AA-CLIP), without the
+            test-set scaling of its code.
     """
 
     needs_text = True
@@ -33,14 +40,17 @@ class PatchText(Head):
         output: Literal["logit", "probability"] = "logit",
         top_share: float = 0.01,
         sigma_px: float = 4.0,
+        score: Literal["patches", "image", "mean"] = "patches",
     ) -> None:
         super().__init__()
         expect_choice("output", output, ("logit", "probability"))
         expect_range("top_share", top_share, 0, 1)
         expect_range("sigma_px", sigma_px, 0, 1000)
+        expect_choice("score", score, ("patches", "image", "mean"))
         self.output = output
         self.top_share = top_share
         self.sigma_px = sigma_px
+        self.score = score
 
     def forward(
         self,
@@ -54,9 +64,19 @@ class PatchText(Head):
         assert alignment is not None
         maps, scores = [], []
         for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True):
-            logits = logits_BP2.float()
-            values = (logits[..., 1] - logits[..., 0]).unflatten(1, grid)
-            values = values if self.output == "logit" else torch.sigmoid(values)
+            values = self._values(logits_BP2).unflatten(1, grid)
             maps.append(enlarge(values, image_size, self.sigma_px))
             scores.append(top_mean(values, self.top_share))
-        return Prediction(torch.stack(scores).mean(0), torch.stack(maps).mean(0))
+        maps_BHW = torch.stack(maps).mean(0)
+        if self.score == "patches":
+            return Prediction(torch.stack(scores).mean(0), maps_BHW)
+        whole = self._values(alignment.image_logits)
+        if self.score == "image":
+            return Prediction(whole, maps_BHW)
+        largest = maps_BHW.amax((1, 2))
+        return Prediction((whole + largest) / 2, maps_BHW, {"image": whole, "map": largest})
+
+    def _values(self, logits: Tensor) -> Tensor:
+        """(...) how anomalous (..., 2) logits are."""
+        difference = logits[..., 1].float() - logits[..., 0].float()
+        return difference if self.output == "logit" else torch.sigmoid(difference)

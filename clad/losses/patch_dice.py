@@ -52,7 +52,8 @@ class PatchDice(Loss):
         overlap: Over what it is taken, then averaged: ``image``; or ``row``, each row of pixels, as
             AdaCLIP's code does with its batches of one image.
         resolution: ``grid`` compares patches with the anomalous fraction of their pixels (fast);
-            ``image`` enlarges the maps to the mask (as the papers do).
+            ``image`` enlarges the logits to the mask (APRIL-GAN); ``image_probability`` enlarges
+            their softmax (AnomalyCLIP).
     """
 
     def __init__(

@@ -21,7 +21,8 @@ class PatchFocal(Loss):
         weight: Factor in the sum, >= 0.
         gamma: Focusing exponent, >= 0.
         resolution: ``grid`` compares patches with the anomalous fraction of their pixels (fast);
-            ``image`` enlarges the maps to the mask (as the papers do).
+            ``image`` enlarges the logits to the mask (APRIL-GAN); ``image_probability`` enlarges
+            their softmax (AnomalyCLIP).
     """
 
     def __init__(

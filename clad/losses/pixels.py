@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from clad.types import Alignment, LossInputs
 
-Resolution = Literal["grid", "image"]
-RESOLUTIONS = ("grid", "image")
+Resolution = Literal["grid", "image", "image_probability"]
+RESOLUTIONS = ("grid", "image", "image_probability")
 
 
 def expect_alignment(inputs: LossInputs, who: str) -> Alignment:
@@ -35,8 +35,9 @@ def logits_and_targets(
     """Layer by layer, logits (M, 2, h, w) and targets (M, h, w) of the M images with a mask.
 
     ``image`` enlarges the logits to the mask (bilinear, as APRIL-GAN does, but with pixel centres
-    aligned instead of corners); ``grid`` shrinks the mask to the patches instead, where a target is
-    the anomalous fraction of a patch's pixels: 256 times less work for 16-pixel patches.
+    aligned instead of corners); ``image_probability`` enlarges their softmax, as AnomalyCLIP does,
+    and what comes out is its logarithm; ``grid`` shrinks the mask to the patches instead, where a
+    target is the anomalous fraction of a patch's pixels: 256 times less work for 16-pixel patches.
     Images whose mask is unknown are left out; where none is left, M is 0.
     """
     alignment = expect_alignment(inputs, who)
@@ -47,10 +48,17 @@ def logits_and_targets(
         if len(masks) == 0:
             yield logits, masks.new_zeros(0, *grid)
         elif resolution == "image":
-            size = masks.shape[-2:]
-            yield functional.interpolate(logits, size, mode="bilinear", align_corners=False), masks
+            yield _enlarged(logits, masks), masks
+        elif resolution == "image_probability":
+            probability = _enlarged(torch.softmax(logits, dim=1), masks)
+            # Far apart logits underflow; the smallest normal number keeps the logarithm finite.
+            yield probability.clamp_min(torch.finfo(probability.dtype).tiny).log(), masks
         else:
             yield logits, functional.adaptive_avg_pool2d(masks.unsqueeze(1), grid).squeeze(1)
+
+
+def _enlarged(maps: Tensor, masks: Tensor) -> Tensor:
+    return functional.interpolate(maps, masks.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def nothing(inputs: LossInputs, who: str) -> Tensor:

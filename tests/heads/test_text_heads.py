@@ -75,6 +75,39 @@ class TestPatchText:
         np.testing.assert_allclose(found.maps, expected, atol=1e-5)
         assert torch.equal(found.scores, self.predict([FINE]).scores), "scores come from patches"
 
+    def test_image_score_may_come_from_the_whole_image(self):
+        for output, expected in (
+            ("logit", [2.0, -0.5]),
+            ("probability", [sigmoid(2), sigmoid(-0.5)]),
+        ):
+            head = PatchText(output, sigma_px=0.0, score="image")
+            found = head(NOTHING, alignment_of([2.0, -0.5], [FINE, COARSE]), NAMES, (2, 2))
+            assert found.scores.tolist() == pytest.approx(expected)
+            plain = self.predict([FINE, COARSE], output=output)
+            assert torch.equal(found.maps, plain.maps), "the map is of patches all the same"
+
+    def test_image_score_may_be_the_mean_of_image_and_largest_map_value(self):
+        head = PatchText("probability", sigma_px=0.0, score="mean")
+        found = head(NOTHING, alignment_of([2.0, -0.5], [FINE, COARSE]), NAMES, (2, 2))
+        largest = [(sigmoid(3) + sigmoid(4)) / 2, (sigmoid(5) + sigmoid(-3)) / 2]
+        whole = [sigmoid(2), sigmoid(-0.5)]
+        expected = [(a + b) / 2 for a, b in zip(largest, whole, strict=True)]
+        assert found.scores.tolist() == pytest.approx(expected)
+        assert found.parts["map"].tolist() == pytest.approx(largest)
+        assert found.parts["image"].tolist() == pytest.approx(whole)
+
+    def test_largest_map_value_is_taken_after_the_blur(self):
+        head = PatchText(sigma_px=2.0, score="mean")
+        found = head(NOTHING, alignment_of([0.0, 0.0], [FINE]), NAMES, (8, 8))
+        assert torch.equal(found.parts["map"], found.maps.amax((1, 2)))
+        assert (found.parts["map"] < torch.tensor([3.0, 5.0])).all()
+
+    def test_anomalous_plus_inverse_normal_halved_is_the_anomalous_probability(self):
+        """The map of APRIL-GAN's and AnomalyCLIP's code."""
+        pair = torch.stack([torch.zeros_like(FINE), FINE], -1).softmax(-1)
+        published = (pair[..., 1] + 1 - pair[..., 0]) / 2
+        torch.testing.assert_close(self.predict([FINE], output="probability").maps, published)
+
     def test_patches_may_lie_on_another_grid_than_the_tokens(self):
         assert self.predict([torch.rand(2, 3, 5)], size=(6, 10)).maps.shape == (2, 6, 10)
 
@@ -84,6 +117,7 @@ class TestPatchText:
             ({"output": "odds"}, "expected output to be one of"),
             ({"top_share": -0.1}, r"expected top_share in \[0, 1\]"),
             ({"sigma_px": -1}, "expected sigma_px in"),
+            ({"score": "max"}, "expected score to be one of image, mean, patches; got 'max'"),
         ],
     )
     def test_wrong_settings_are_refused(self, settings, message):

@@ -22,6 +22,8 @@ LOSSES = [
     PatchFocal(resolution="image"),
     PatchDice(resolution="grid"),
     PatchDice(channels="both", resolution="image"),
+    PatchFocal(resolution="image_probability"),
+    PatchDice(channels="both", resolution="image_probability"),
 ]
 
 
@@ -75,6 +77,30 @@ def test_image_resolution_enlarges_logits_bilinearly() -> None:
     coarse = inputs.alignment.patch_logits[1].transpose(1, 2).reshape(4, 2, 2, 2)
     large = functional.interpolate(coarse, (32, 32), mode="bilinear")
     torch.testing.assert_close(list(logits_and_targets(inputs, "image", "t"))[1][0], large)
+
+
+def test_image_resolution_may_enlarge_probabilities_instead() -> None:
+    """AnomalyCLIP's order: softmax per patch, then bilinear; not the same as APRIL-GAN's."""
+    inputs = inputs_for(fake_batch())
+    assert inputs.alignment is not None
+    coarse = inputs.alignment.patch_logits[1].softmax(-1).transpose(1, 2).reshape(4, 2, 2, 2)
+    large = functional.interpolate(coarse, (32, 32), mode="bilinear")
+    found = list(logits_and_targets(inputs, "image_probability", "t"))[1][0]
+    torch.testing.assert_close(found.softmax(1), large)
+    other = list(logits_and_targets(inputs, "image", "t"))[1][0]
+    assert not torch.allclose(found.softmax(1), other.softmax(1), atol=1e-4)
+
+
+def test_probabilities_that_underflow_stay_finite() -> None:
+    inputs = inputs_for(fake_batch())
+    assert inputs.alignment is not None
+    far = tuple((1e4 * layer.detach()).requires_grad_() for layer in inputs.alignment.patch_logits)
+    inputs = replace(inputs, alignment=replace(inputs.alignment, patch_logits=far))
+    for loss in LOSSES:
+        value = loss(inputs)
+        value.backward()
+        assert torch.isfinite(value)
+        assert all(torch.isfinite(layer.grad).all() for layer in far)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.name}-{loss.resolution}")

@@ -51,7 +51,7 @@ def test_gradient_and_its_limits() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="expected gamma >= 0, got -1"):
         PatchFocal(gamma=-1)
-    with pytest.raises(ValueError, match="expected resolution to be one of grid, image; got 'px'"):
+    with pytest.raises(ValueError, match="one of grid, image, image_probability; got 'px'"):
         PatchFocal(resolution="px")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"expected logits of shape \(1, 2, 4\), got \(1, 2, 3\)"):
         focal(torch.zeros(1, 2, 3), torch.zeros(1, 4))
