@@ -157,7 +157,7 @@ def probabilities(vectors: Tensor, texts: Tensor) -> Tensor:
 
 
 def score(image_vector: Tensor, texts: Tensor) -> float:
-    return float(probabilities(image_vector, texts)[1])
+    return probabilities(image_vector, texts)[1].item()
 
 
 def anomaly_map(
