@@ -39,6 +39,8 @@ class Fused(Head):
             signed p-th powers. 2 adds up evidence as Gaussian log-likelihoods do, so that one head
             six deviations off says more than three heads two off; 1 is the plain mean. Maps always
             take the plain mean.
+        standardise: False combines scores and maps as they are, which is right for heads in one
+            unit, such as several memories, and needs no validation images (few shots).
         map_weights: One weight >= 0 per head, 0 for heads without a map; None weighs all alike.
     """
 
@@ -55,10 +57,12 @@ class Fused(Head):
         score_weights: list[float] | None = None,
         map_weights: list[float] | None = None,
         power: float = 2.0,
+        standardise: bool = True,
     ) -> None:
         super().__init__()
         expect_range("power", power, 1, 10)
         self.power = power
+        self.needs_validation = standardise
         if not heads:
             raise ValueError("expected at least one head to fuse, got none")
         if any(head.needs_validation for head in heads):
@@ -173,7 +177,7 @@ class Fused(Head):
             ValueError: If the scales of a category were never fitted.
         """
         rows = category_rows(self.class_names, categories).to(self.score_centre.device)
-        if (self.num_seen[rows] == 0).any():
+        if self.needs_validation and (self.num_seen[rows] == 0).any():
             raise ValueError(
                 "expected scales fitted on normal validation images, got none; train the recipe to "
                 "its end, with validation images of every category"

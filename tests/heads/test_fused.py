@@ -206,3 +206,12 @@ def test_scores_before_scales_are_refused():
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Fused(*arguments)
+
+
+def test_without_standardising_scores_and_maps_are_combined_as_they_are():
+    heads = [Column(0, has_map=True), Column(1, has_map=True)]
+    head = made(heads, score_weights=[1.0, 3.0], power=1.0, standardise=False)
+    assert not head.needs_validation
+    found = head(summary((2, 6), (-1, 4)), None, ("nut",) * 2, (4, 6))
+    assert found.scores.tolist() == [(2 + 3 * 6) / 4, (-1 + 3 * 4) / 4]
+    assert found.maps[:, 0, 0].tolist() == [(2 + 6) / 2, (-1 + 4) / 2]
