@@ -12,7 +12,6 @@ from torch.nn import functional
 from clad.checks import expect_choice
 from clad.types import ImageFeatures
 
-
 _SMALLEST_VARIANCE = 1e-12
 
 

@@ -1,4 +1,4 @@
-"""One linear map per layer from trunk tokens into the words' space: APRIL-GAN, AA-CLIP's readout."""
+"""One linear map per layer from trunk tokens into the words' space (APRIL-GAN, AA-CLIP)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class LayerProjection(Adapter):
     Args:
         pooled: ``keep`` leaves the image embedding to the tower. ``mean_patch`` replaces it by one
             more linear map of the last layer's tokens, each of unit length, averaged over the image
-            and brought to unit length; this also aligns a tower that was not.
+            and brought to unit length; this also aligns a tower that was not. ``linear`` is one
+            more linear map of the tower's image embedding, before unit length (AdaCLIP).
         bias: Whether the maps add a constant.
         activation: ``none``, or ``leaky_relu`` with slope 0.01 below zero.
         token_norm: ``none``, or ``layer``: each token is centred and scaled first.
@@ -39,13 +40,13 @@ class LayerProjection(Adapter):
 
     def __init__(
         self,
-        pooled: Literal["keep", "mean_patch"] = "keep",
+        pooled: Literal["keep", "mean_patch", "linear"] = "keep",
         bias: bool = True,
         activation: Literal["none", "leaky_relu"] = "none",
         token_norm: Literal["none", "layer"] = "none",
     ) -> None:
         super().__init__()
-        expect_choice("pooled", pooled, ("keep", "mean_patch"))
+        expect_choice("pooled", pooled, ("keep", "mean_patch", "linear"))
         expect_choice("activation", activation, ("none", "leaky_relu"))
         expect_choice("token_norm", token_norm, ("none", "layer"))
         self.pooled = pooled
@@ -63,6 +64,8 @@ class LayerProjection(Adapter):
         )
         if self.pooled == "mean_patch":
             self.image = nn.Linear(tower.token_dims[-1], tower.embed_dim, bias=self.bias)
+        elif self.pooled == "linear":
+            self.image = nn.Linear(tower.embed_dim, tower.embed_dim, bias=self.bias)
 
     def forward(self, features: ImageFeatures) -> ImageFeatures:
         """Features with projected patches on the tokens' own grids."""
@@ -71,7 +74,9 @@ class LayerProjection(Adapter):
             self._unit(layer(each)) for layer, each in zip(self.layers, tokens, strict=True)
         )
         pooled = features.pooled
-        if self.image is not None:
+        if self.image is not None and self.pooled == "linear":
+            pooled = self._unit(self.image(_embedding(features)))
+        elif self.image is not None:
             pooled = functional.normalize(self._unit(self.image(tokens[-1])).mean(1), dim=-1)
         return replace(features, patches=patches, pooled=pooled, patch_grids=None)
 
@@ -84,3 +89,17 @@ class LayerProjection(Adapter):
         if self.activation == "leaky_relu":
             projected = functional.leaky_relu(projected)
         return functional.normalize(projected.float(), dim=-1)
+
+
+def _embedding(features: ImageFeatures) -> Tensor:
+    """The image embedding before unit length.
+
+    Raises:
+        ValueError: If the tower gives none.
+    """
+    if features.embedding is None:
+        raise ValueError(
+            "expected the tower's image embedding for pooled: linear, got none; choose a CLIP "
+            "tower (configs/tower/), or set pooled to mean_patch"
+        )
+    return features.embedding

@@ -78,7 +78,7 @@ def expect_fixed_features(
     pixel_losses = [loss.name for loss in losses if loss.needs_pixels]
     reasons = (
         (inputs is not None, "model.inputs, which changes pixels"),
-        (any(p.requires_grad for p in tower.parameters()), "model.tuning, whose tower learns"),
+        (any(p.requires_grad for p in tower.parameters()), "a tower that learns (model.tuning, or prompts in it)"),
         (head.needs_gradients, f"{type(head).__name__}, which differentiates through the tower"),
         (bool(pixel_losses), f"{', '.join(pixel_losses)}, which compares pixels"),
         (

@@ -256,7 +256,7 @@ class PerImage(SinglePair):
     ("parts", "data", "what"),
     [
         ({"inputs": Darker()}, {}, "model.inputs, which changes pixels"),
-        ({"tuning": Full()}, {}, "model.tuning, whose tower learns"),
+        ({"tuning": Full()}, {}, "a tower that learns"),
         (
             {"head": Differentiating()},
             {},
