@@ -76,9 +76,10 @@ def expect_fixed_features(
         ValueError: With what stands in the way.
     """
     pixel_losses = [loss.name for loss in losses if loss.needs_pixels]
+    learns = any(parameter.requires_grad for parameter in tower.parameters())
     reasons = (
         (inputs is not None, "model.inputs, which changes pixels"),
-        (any(p.requires_grad for p in tower.parameters()), "a tower that learns (model.tuning, or prompts in it)"),
+        (learns, "a tower that learns (model.tuning, or prompts in it)"),
         (head.needs_gradients, f"{type(head).__name__}, which differentiates through the tower"),
         (bool(pixel_losses), f"{', '.join(pixel_losses)}, which compares pixels"),
         (
