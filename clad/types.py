@@ -129,7 +129,7 @@ class ImageFeatures:
         patch_grids: Grids of ``patches`` where an adapter gave them others than the tokens'; None
             where they are the same.
         windows: One tensor (B, N, D) float, unit norm, per window scale: embeddings of square
-            crops of patches (WinCLIP), row by row at stride 1 on the last grid; None if the tower
+            crops of patches (WinCLIP), row by row at stride 1 on the first grid; None if the tower
             was not asked for them.
         window_sides: Side in patches of each scale.
         embedding: (B, D) float, ``pooled`` as the tower gives it, before unit length; None where

@@ -27,7 +27,8 @@ PROMPTED_LAYERS = 4  # as many as AdaCLIP's image prompts reach
 class FakeTower(Tower):
     """Two convolutions and nine text layers; the same weights for the same seed.
 
-    32 x 32 pixels give layers of 4 x 4 and 2 x 2 tokens. Words are hashed to token ids.
+    32 x 32 pixels give layers of 4 x 4 and 2 x 2 tokens, and windows of 2 x 2 and 3 x 3 tokens of
+    the first. Words are hashed to token ids.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FakeTower(Tower):
         self.image_prompt_dim = self.token_dims[0] if aligned else None
         self.image_prompt_layers = PROMPTED_LAYERS
         self.is_aligned = aligned
+        self.window_sides = (2, 3) if aligned else ()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.convolutions = nn.ModuleList(
@@ -73,7 +75,7 @@ class FakeTower(Tower):
             grids.append((states.shape[-2], states.shape[-1]))
             tokens.append(states.flatten(2).transpose(1, 2))
         summary = tokens[-1].mean(dim=1)
-        patches, pooled, embedding = None, None, None
+        patches, pooled, embedding, windows = None, None, None, None
         if self.is_aligned:
             patches = tuple(
                 functional.normalize(project(layer), dim=-1)
@@ -81,9 +83,21 @@ class FakeTower(Tower):
             )
             embedding = self.projections[-1](summary)
             pooled = functional.normalize(embedding, dim=-1)
+            windows = tuple(self._windows(tokens[0], grids[0], side) for side in self.window_sides)
         return ImageFeatures(
-            tuple(tokens), tuple(grids), summary, patches, pooled, embedding=embedding
+            tuple(tokens),
+            tuple(grids),
+            summary,
+            patches,
+            pooled,
+            windows=windows,
+            window_sides=self.window_sides,
+            embedding=embedding,
         )
+
+    def _windows(self, tokens: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+        means = functional.avg_pool2d(tokens.transpose(1, 2).unflatten(2, grid), side, stride=1)
+        return functional.normalize(self.projections[0](means.flatten(2).transpose(1, 2)), dim=-1)
 
     def _prompted(self, states: Tensor, layer_hook: LayerHook) -> Tensor:
         """The map after a few layers in which every token sees the mean of all, prompts too."""

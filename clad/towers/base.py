@@ -51,6 +51,9 @@ class Tower(nn.Module, ABC):
     is_aligned: bool = True
     """Whether image and text weights were trained together; False for random weights."""
 
+    window_sides: tuple[int, ...] = ()
+    """Sides in patches of the windows whose embeddings come out; () gives none."""
+
     image_prompt_dim: int | None = None
     """Width of the states that learnable tokens can join on the image side; None if they cannot."""
 

@@ -114,6 +114,7 @@ class OpenClipTower(Tower):
         super().__init__(size, pixels["mean"], pixels["std"], pixels["interpolation"])
         self.model = model
         self.layers = chosen
+        self.window_sides = options.window_sides
         self.options = options
         self.precision = precision
         self.logit_scale = logit_scale
@@ -153,7 +154,7 @@ class OpenClipTower(Tower):
             pooled=_unit(output.pooled),
             embedding=at_least_float32(output.pooled),
             windows=tuple(map(_unit, output.windows)) or None,
-            window_sides=self.options.window_sides,
+            window_sides=self.window_sides,
             context=context,
         )
 

@@ -45,8 +45,7 @@ def encode_windows(
         grid: (height, width) in patches.
         side: Side of the windows in patches.
 
-    Source: WinCLIP (Jeong et al., CVPR 2023, arXiv:2303.14814), section 4.1 (window-based
-    features).
+    Source: WinCLIP (Jeong et al., CVPR 2023, arXiv:2303.14814), window-based features.
     """
     tokens_NT = window_tokens(grid, side).to(states.device)
     count = len(tokens_NT)
