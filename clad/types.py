@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -263,7 +263,7 @@ class Prediction:
     maps: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Prediction:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Copy on ``device``; Lightning calls this on what ``predict`` returns."""
         return replace(
             self,

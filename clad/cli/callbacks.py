@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from clad.cli.predictions import PredictionWriter
 from clad.cli.run_folders import CONFIG
+from clad.explain.vocabulary import DescribedPrediction
 from clad.reports.files import write_text
-from clad.types import Batch, Prediction
+from clad.types import Batch
 
 _MOST_LINES = 10
 
@@ -96,7 +97,7 @@ class KeepPredictions(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Prediction,
+        outputs: DescribedPrediction,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,

@@ -91,6 +91,23 @@ def recipe_name(files: Sequence[Path]) -> str:
     return recipe.stem
 
 
+def find_recipe(name: str) -> Path:
+    """The recipe beside the package (a clone), else below this folder.
+
+    Raises:
+        FileNotFoundError: If it is in neither place.
+    """
+    places = [Path(__file__).parents[2], Path()]
+    for place in places:
+        recipe = place / "configs" / "recipes" / name
+        if recipe.is_file():
+            return recipe
+    raise FileNotFoundError(
+        f"expected configs/recipes/{name} beside the package or here, found none; recipes are part "
+        "of the repository: run this in a clone of it"
+    )
+
+
 def _neighbour(path: Path) -> str:
     """A hint at a file of similar name in the same folder, or at the folder that is missing."""
     if path.is_dir():

@@ -7,6 +7,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+from clad.cli.config_files import find_recipe
 from clad.cli.errors import DONE, Parser
 
 _RECIPE = "clad_solar.yaml"
@@ -70,23 +71,6 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     print("  clad fit --config configs/recipes/clad_folder.yaml --data.root DIR")
     return DONE
-
-
-def find_recipe(name: str) -> Path:
-    """The recipe beside the package (a clone), else below this folder.
-
-    Raises:
-        FileNotFoundError: If it is in neither place.
-    """
-    places = [Path(__file__).parents[2], Path()]
-    for place in places:
-        recipe = place / "configs" / "recipes" / name
-        if recipe.is_file():
-            return recipe
-    raise FileNotFoundError(
-        f"expected configs/recipes/{name} beside the package or here, found none; recipes are part "
-        "of the repository: run this in a clone of it"
-    )
 
 
 def expect_packages() -> None:

@@ -1,11 +1,12 @@
-"""``clad predict``: scores as a table, maps as pictures on one colour scale."""
+"""``clad predict`` and ``clad score``: scores as a table, maps as pictures on one colour scale."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +15,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from clad.data.images import decode_image, resize_image
+from clad.data.images import ImageArray, decode_image, resize_image
+from clad.explain.scored_image import ScoredImage
+from clad.explain.vocabulary import DescribedPrediction, RankedDescription
 from clad.reports.files import write_text
 from clad.reports.gallery import colour_scale, thresholds_of_images
 from clad.reports.overlay import overlay
-from clad.types import Batch, Prediction
+from clad.types import Batch
 
 SCORES, MAPS = "scores.csv", "maps"
 _UNSCALED = ".maps.float32"
 _COLUMNS = ("path", "category", "score", "threshold", "is_anomalous")
+_BOX = ("top", "left", "bottom", "right")
+_WORD = ("defect", "text", "similarity", "margin")
+NUM_WORDS = 3
+"""Kinds of defect that are written per image."""
 
 
 class Written(NamedTuple):
@@ -32,40 +39,54 @@ class Written(NamedTuple):
         num_images: Rows of ``scores.csv``.
         num_called: How many reach the threshold of their category; None without thresholds.
         has_maps: Whether there are pictures.
+        first_words: Kind of defect -> number of images for which it is named first, most frequent
+            first; of those called anomalous, or of all without thresholds. Empty without words.
     """
 
     num_images: int
     num_called: int | None
     has_maps: bool
+    first_words: dict[str, int]
 
 
 class PredictionWriter:
-    """Takes in predictions batch by batch; maps wait on disk until their common scale is known.
+    """Takes in predictions one by one; maps wait on disk until their common scale is known.
 
     Args:
         folder: Where ``scores.csv`` and ``maps/`` go; made if needed.
+        longest_side_px: Of pictures, which then have the shape of their images; None makes them as
+            large as the maps.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, longest_side_px: int | None = None) -> None:
         self.folder = folder
-        self._paths: list[str] = []
-        self._categories: list[str] = []
-        self._scores: list[NDArray[np.float64]] = []
+        self.longest_side_px = longest_side_px
+        self._rows: list[ScoredImage] = []
         self._map_size: tuple[int, int] | None = None
 
-    def add(self, prediction: Prediction, batch: Batch) -> None:
-        """Keep the scores and maps of one batch."""
-        if not self._paths:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / _UNSCALED).unlink(missing_ok=True)
-        self._paths += batch.paths
-        self._categories += batch.categories
-        self._scores.append(prediction.scores.detach().to("cpu", torch.float64).numpy())
+    def add(self, prediction: DescribedPrediction, batch: Batch) -> None:
+        """Keep the scores, maps and words of one batch."""
+        scores = prediction.scores.detach().to("cpu", torch.float64).tolist()
+        maps = None
         if prediction.maps is not None:
             maps = prediction.maps.detach().to("cpu", torch.float32).numpy()
-            self._map_size = (maps.shape[1], maps.shape[2])
+        for row, (path, category) in enumerate(zip(batch.paths, batch.categories, strict=True)):
+            words = prediction.words[row] if prediction.words else ()
+            image_map = None if maps is None else maps[row]
+            size = (batch.masks.shape[-2], batch.masks.shape[-1])
+            self.add_image(ScoredImage(path, category, scores[row], size, image_map, words=words))
+
+    def add_image(self, image: ScoredImage) -> None:
+        """Keep one image."""
+        if not self._rows:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _UNSCALED).unlink(missing_ok=True)
+        self._rows.append(image.without_map())
+        if image.model_map is not None:
+            height, width = image.model_map.shape
+            self._map_size = (height, width)
             with (self.folder / _UNSCALED).open("ab") as file:
-                file.write(maps.tobytes())
+                file.write(image.model_map.tobytes())
 
     def finish(self, thresholds: Mapping[str, float] | None) -> Written:
         """Write the table and the pictures.
@@ -76,42 +97,84 @@ class PredictionWriter:
         Raises:
             ValueError: If nothing was predicted.
         """
-        if not self._paths:
+        if not self._rows:
             raise ValueError("expected images to predict, got none; check data.root")
-        scores = np.concatenate(self._scores)
-        limits = thresholds_of_images(self._categories, thresholds)
-        write_text(self.folder / SCORES, self._table(scores, limits))
+        scores = np.array([row.score for row in self._rows])
+        limits = thresholds_of_images([row.category for row in self._rows], thresholds)
+        write_text(self.folder / SCORES, scores_table(self._rows, limits))
         if self._map_size is not None:
             self._write_maps(scores, limits, self._map_size)
-        called = None if thresholds is None else int((scores >= limits).sum())
-        return Written(len(scores), called, self._map_size is not None)
-
-    def _table(self, scores: NDArray[np.float64], limits: NDArray[np.float64]) -> str:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for path, category, score, limit in zip(
-            self._paths, self._categories, scores.tolist(), limits.tolist(), strict=True
-        ):
-            judged = ("", "") if np.isnan(limit) else (repr(limit), int(score >= limit))
-            writer.writerow([path, category, repr(score), *judged])
-        return buffer.getvalue()
+        counted = np.ones(len(scores), bool) if thresholds is None else scores >= limits
+        called = None if thresholds is None else int(counted.sum())
+        first = Counter(
+            row.words[0].defect_type
+            for row, counts in zip(self._rows, counted, strict=True)
+            if row.words and counts
+        )
+        return Written(len(scores), called, self._map_size is not None, dict(first.most_common()))
 
     def _write_maps(
         self, scores: NDArray[np.float64], limits: NDArray[np.float64], size: tuple[int, int]
     ) -> None:
         unscaled = self.folder / _UNSCALED
-        shape = (len(self._paths), *size)
-        maps = np.memmap(unscaled, dtype=np.float32, mode="r", shape=shape)
+        paths = [row.name for row in self._rows]
+        maps = np.memmap(unscaled, dtype=np.float32, mode="r", shape=(len(paths), *size))
         low, high = colour_scale(maps, scores, limits)
-        for path, name, values in zip(self._paths, picture_names(self._paths), maps, strict=True):
+        for path, name, values in zip(paths, picture_names(paths), maps, strict=True):
             picture = self.folder / MAPS / name
             picture.parent.mkdir(parents=True, exist_ok=True)
-            position = np.clip((values - low) / (high - low), 0, 1)
-            image = resize_image(decode_image(Path(path)), size)
-            Image.fromarray(overlay(image, position)).save(picture)
+            image = decode_image(Path(path))
+            shape = size if self.longest_side_px is None else _fit(image, self.longest_side_px)
+            position = np.clip((_enlarge(values, shape) - low) / (high - low), 0, 1)
+            Image.fromarray(overlay(resize_image(image, shape), position)).save(picture)
         del maps
         unscaled.unlink()
+
+
+def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> str:
+    """Comma-separated values, one line per image: score, verdict, hottest region, first words.
+
+    Columns of regions and words are left out where no image has them.
+
+    Args:
+        rows: Images.
+        limits: (N,) thresholds, NaN where there is none.
+    """
+    has_boxes, has_words = any(row.regions for row in rows), any(row.words for row in rows)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    header = [*_COLUMNS, *(_BOX if has_boxes else ())]
+    if has_words:
+        header += [f"{name}_{place}" for place in range(1, NUM_WORDS + 1) for name in _WORD]
+    writer.writerow(header)
+    for row, limit in zip(rows, limits.tolist(), strict=True):
+        judged = ["", ""] if np.isnan(limit) else [repr(limit), int(row.score >= limit)]
+        cells = [row.name, row.category, repr(row.score), *judged]
+        if has_boxes:
+            cells += row.regions[0].box if row.regions else [""] * len(_BOX)
+        if has_words:
+            words = [_word_cells(each) for each in row.words[:NUM_WORDS]]
+            words += [[""] * len(_WORD)] * (NUM_WORDS - len(words))
+            cells += [cell for each in words for cell in each]
+        writer.writerow(cells)
+    return buffer.getvalue()
+
+
+def _word_cells(word: RankedDescription) -> list[str]:
+    return [word.defect_type, word.text, f"{word.similarity:.4f}", f"{word.margin:.4f}"]
+
+
+def _fit(image: ImageArray, longest_side_px: int) -> tuple[int, int]:
+    """(height, width) of the image, shrunk until its longest side fits."""
+    height, width = image.shape[:2]
+    shrink = min(1.0, longest_side_px / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def _enlarge(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    if values.shape == size:
+        return values
+    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def picture_names(paths: list[str]) -> list[str]:

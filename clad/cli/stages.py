@@ -141,6 +141,9 @@ def predict(session: Session) -> None:
     _tell(session, f"scores: {folder / SCORES}")
     if written.has_maps:
         _tell(session, f"maps: {folder / MAPS}")
+    if written.first_words:
+        counts = ", ".join(f"{kind} {count}" for kind, count in written.first_words.items())
+        _tell(session, f"words: {counts} (kinds of defect named first, by number of images)")
 
 
 STAGES: dict[str, Callable[[Session], None]] = {

@@ -47,6 +47,17 @@ def decode_image(path: Path) -> ImageArray:
     return _to_rgb(_open(path), path)
 
 
+def to_rgb(image: Image.Image) -> ImageArray:
+    """(H, W, 3) uint8 RGB of an image in memory, upright, by the rules of this module.
+
+    Raises:
+        ValueError: If its pixels are outside the float range.
+    """
+    upright = ImageOps.exif_transpose(image)
+    upright.info.setdefault(_UNSIGNED_KEY, _is_unsigned(image))
+    return _to_rgb(upright, Path("memory"))
+
+
 def decode_mask(path: Path) -> MaskArray:
     """(H, W) bool, True where any channel is not zero.
 

@@ -17,7 +17,7 @@ unknown to both is described by its own name, underscores read as spaces, and by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,6 +56,25 @@ class WordEntry:
     class_name: str | None = None
     normal: tuple[str, ...] = ()
     defects: Mapping[str, tuple[str, ...]] | None = None
+
+
+def as_category(name: str, known: Sequence[str] = ()) -> str:
+    """The category that a spoken name means: ``metal nut`` is ``metal_nut``.
+
+    Args:
+        name: As typed.
+        known: Names that win, in whatever case they are typed.
+
+    Raises:
+        ValueError: If the name is blank.
+    """
+    category = "_".join(name.split())
+    if not category:
+        raise ValueError(f"expected the name of an object, such as 'metal nut', got {name!r}")
+    by_case = {each.casefold(): each for each in known}
+    if name in known or category in known:
+        return name if name in known else category
+    return by_case.get(category.casefold(), category)
 
 
 def class_words(category: str, words: Path | None = None) -> ClassWords:

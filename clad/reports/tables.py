@@ -70,7 +70,7 @@ def format_fraction(value: float, digits: int = 3) -> str:
 def to_text(table: Table) -> str:
     """Aligned columns for a terminal, with a rule above the means."""
     header, *body = _cells(table)
-    widths = [max(_width(row[i]) for row in (header, *body)) for i in range(len(header))]
+    widths = [max(display_width(row[i]) for row in (header, *body)) for i in range(len(header))]
     lines = [_align(row, widths) for row in (header, *body)]
     rule = "-" * len(lines[0])
     first_mean = len(lines) - table.num_means
@@ -102,11 +102,11 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _align(row: Sequence[str], widths: Sequence[int]) -> str:
-    name = row[0] + " " * (widths[0] - _width(row[0]))
+    name = row[0] + " " * (widths[0] - display_width(row[0]))
     numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
     return "  ".join([name, *numbers])
 
 
-def _width(text: str) -> int:
+def display_width(text: str) -> int:
     """Columns that a terminal needs: East Asian wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -123,24 +123,24 @@ class AnomalyTask(EvaluationSteps):
         """
         if self.class_names:
             return
-        expect_text(self.head, self._terms, self.tower, self.prompts, self.adapter, self.tuning)
+        expect_text(self.head, self.terms, self.tower, self.prompts, self.adapter, self.tuning)
         if self.tuning is not None:
             self.tuning.apply(self.tower)
-        for part in (self.inputs, self.adapter, self.prompts, *self._terms):
+        for part in (self.inputs, self.adapter, self.prompts, *self.terms):
             if part is not None:
                 part.attach(self.tower)
         self.head.attach(self.tower, class_names)
         self.class_names = tuple(class_names)
-        expect_learning(self._terms, self.parameters())
+        expect_learning(self.terms, self.parameters())
 
     @property
-    def _terms(self) -> list[Loss]:
+    def terms(self) -> list[Loss]:
         """Losses that are switched on."""
         return [loss for loss in self.losses if isinstance(loss, Loss) and loss.weight]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over whatever learns; None where there is no loss."""
-        if not self._terms:
+        if not self.terms:
             return None
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
@@ -179,7 +179,7 @@ class AnomalyTask(EvaluationSteps):
     @property
     def has_shared_space(self) -> bool:
         """Whether image and text can be compared."""
-        return comes_into_one_space(self._terms, self.tower, self.adapter, self.tuning)
+        return comes_into_one_space(self.terms, self.tower, self.adapter, self.tuning)
 
     def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
         """Scores and maps of a batch, at the size of its images, and what they were made from.
@@ -187,7 +187,7 @@ class AnomalyTask(EvaluationSteps):
         Raises:
             ValueError: If the recipe learns, and was neither trained nor has read a checkpoint.
         """
-        expect_trained(self._is_trained, self._terms)
+        expect_trained(self._is_trained, self.terms)
         height, width = batch.masks.shape[-2:]
         with with_gradients() if self.head.needs_gradients else nullcontext():
             features, prototypes, alignment = self._compare(batch)
@@ -220,14 +220,14 @@ class AnomalyTask(EvaluationSteps):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Weighted sum of the losses; None where there is none."""
-        if not self._terms:
+        if not self.terms:
             return None
         # So that a resumed training drops the same units as one that was never interrupted.
         torch.manual_seed((self._random_seed + _STEPS_APART * self.global_step + batch_idx) % 2**63)
         features, prototypes, alignment = self._compare(batch)
         inputs = LossInputs(batch, features, prototypes, alignment)
         total = torch.zeros((), device=self.device)
-        for loss in self._terms:
+        for loss in self.terms:
             value = loss(inputs)
             self.log(f"train/{loss.name}", value.detach(), batch_size=len(batch))
             total = total + loss.weight * value

@@ -91,10 +91,30 @@ def num_held_out(num_images: int, false_alarm_budget: float) -> int:
         num_images: All there are.
         false_alarm_budget: Accepted share of false alarms, in (0, 1).
     """
-    needed = math.ceil(1 / false_alarm_budget - 1 - _ROUNDING)
-    if num_images <= max(needed, 2 * _FEWEST_NORMALS - 1):
+    if num_images < fewest_for_threshold(false_alarm_budget):
         return 0
-    return max(min(needed, num_images // 2), num_images // 4, _FEWEST_NORMALS)
+    enough = _enough(false_alarm_budget)
+    return max(min(enough, num_images // 2), num_images // 4, _FEWEST_NORMALS)
+
+
+def fewest_for_threshold(false_alarm_budget: float) -> int:
+    """From how many normal images on ``num_held_out`` holds some out."""
+    return max(_enough(false_alarm_budget) + 1, 2 * _FEWEST_NORMALS)
+
+
+def too_few_for_threshold(num_images: int, false_alarm_budget: float) -> Thresholds:
+    """No thresholds, because all images are for the head."""
+    images = "image gives" if num_images == 1 else "images give"
+    return Thresholds(
+        {},
+        f"none: {num_images} normal {images} a ranking and no verdict; a threshold takes at least "
+        f"{fewest_for_threshold(false_alarm_budget)}",
+    )
+
+
+def _enough(false_alarm_budget: float) -> int:
+    """Normal images that a threshold takes to promise the budget."""
+    return math.ceil(1 / false_alarm_budget - 1 - _ROUNDING)
 
 
 def _step_above(score: float) -> float:

@@ -77,3 +77,27 @@ def expect_trained(is_trained: bool, losses: Sequence[Loss]) -> None:
             "expected trained weights for this recipe, got random ones; give those of "
             "`clad fit` with --ckpt_path"
         )
+
+
+def expect_no_training(
+    losses: Sequence[Loss], head: Head, tower: Tower, has_shared_space: bool
+) -> None:
+    """Refuse a recipe that cannot score with the weights its parts start with.
+
+    Raises:
+        ValueError: If it learns, or its head compares with words of another space.
+    """
+    if losses:
+        raise ValueError(
+            "expected a recipe that scores without training, got one that learns from "
+            f"{', '.join(loss.name for loss in losses)}; train it with `clad fit` and give the run "
+            "with --model RUN"
+        )
+    if head.needs_text and not has_shared_space:
+        raise ValueError(
+            f"expected image and text weights that were trained together, got those of "
+            f"{type(tower).__name__}, which were not, so a score from words alone would mean "
+            "nothing; give normal images with --normal DIR and a recipe without words "
+            "(configs/recipes/few_shot.yaml), a run that `clad fit` aligned with --model RUN, or a "
+            "tower with CLIP weights (configs/tower/)"
+        )

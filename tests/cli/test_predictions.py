@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from clad.cli.predictions import PredictionWriter, picture_names
+from clad.explain.vocabulary import DescribedPrediction
 from clad.reports.overlay import overlay
-from clad.types import Batch, Prediction
+from clad.types import Batch
 
 SIZE = 16
 
@@ -43,8 +44,8 @@ def flat_maps(*values: float) -> torch.Tensor:
 def test_table_has_one_row_per_image_and_judges_by_category(tmp_path: Path) -> None:
     paths = [write_image(tmp_path / "images" / f"{i}.png") for i in range(3)]
     writer = PredictionWriter(tmp_path / "out")
-    writer.add(Prediction(torch.tensor([0.5, 2.0])), batch_of(paths[:2], ("a", "b")))
-    writer.add(Prediction(torch.tensor([0.25])), batch_of(paths[2:], ("a",)))
+    writer.add(DescribedPrediction(torch.tensor([0.5, 2.0])), batch_of(paths[:2], ("a", "b")))
+    writer.add(DescribedPrediction(torch.tensor([0.25])), batch_of(paths[2:], ("a",)))
     written = writer.finish({"a": 0.5, "b": 3.0})
     assert (written.num_images, written.num_called, written.has_maps) == (3, 1, False)
     with (tmp_path / "out" / "scores.csv").open() as file:
@@ -60,7 +61,7 @@ def test_table_has_one_row_per_image_and_judges_by_category(tmp_path: Path) -> N
 def test_without_thresholds_nothing_is_judged(tmp_path: Path) -> None:
     path = write_image(tmp_path / "0.png")
     writer = PredictionWriter(tmp_path / "out")
-    writer.add(Prediction(torch.tensor([1.0])), batch_of([path], ("a",)))
+    writer.add(DescribedPrediction(torch.tensor([1.0])), batch_of([path], ("a",)))
     assert writer.finish(None).num_called is None
     assert (tmp_path / "out" / "scores.csv").read_text().splitlines()[1] == f"{path},a,1.0,,"
 
@@ -70,9 +71,10 @@ def test_all_pictures_share_one_scale(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "out")
     # Two batches: a scale per batch or per image would show the values 1 and 3 alike.
     writer.add(
-        Prediction(torch.tensor([1.0, 2.0]), flat_maps(1, 2)), batch_of(paths[:2], ("a",) * 2)
+        DescribedPrediction(torch.tensor([1.0, 2.0]), flat_maps(1, 2)),
+        batch_of(paths[:2], ("a",) * 2),
     )
-    writer.add(Prediction(torch.tensor([3.0]), flat_maps(3)), batch_of(paths[2:], ("a",)))
+    writer.add(DescribedPrediction(torch.tensor([3.0]), flat_maps(3)), batch_of(paths[2:], ("a",)))
     assert writer.finish({"a": 2.0}).has_maps
     grey = np.full((SIZE, SIZE, 3), 128, dtype=np.uint8)
     for path, position in zip(paths, (0.0, 0.5, 1.0), strict=True):

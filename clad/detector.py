@@ -1,0 +1,297 @@
+"""A recipe or a trained run as an object that scores images: no data module, no trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from clad.checks import expect_range
+from clad.data.loose_images import (
+    ImageLike,
+    LoadedImage,
+    OnUnreadable,
+    batch_of,
+    load_in_chunks,
+)
+from clad.explain.regions import find_regions, half_maximum
+from clad.explain.scored_image import ScoredImage
+from clad.prompts.words import as_category
+from clad.tasks.anomaly_task import AnomalyTask
+from clad.tasks.calibration import fewest_for_threshold, num_held_out, too_few_for_threshold
+from clad.tasks.recipe import Recipe, read_recipe, run_files
+from clad.tasks.requirements import expect_no_training
+from clad.types import Batch, Region
+
+NAMELESS = "object"
+"""Category of a recipe without words, if nobody names one."""
+
+
+class NormalsSeen(NamedTuple):
+    """What ``Detector.observe_normal`` did with the images.
+
+    Args:
+        num_references: Shown to the head.
+        num_held_out: Kept from it, to fit scales and the threshold on.
+    """
+
+    num_references: int
+    num_held_out: int
+
+
+class Detector:
+    """Scores images of one category at a time, by a trained run or a recipe without training.
+
+    Images are files, (H, W, 3) uint8 RGB arrays or PIL images. They are resized as ``clad predict``
+    resizes them, and scored in batches in single precision.
+
+    Args:
+        task: With the weights it shall have, and attached to its categories.
+        image_size: (height, width) that images are resized to first; None takes the tower's.
+        is_ready: Whether the head has seen the normal images that it needs.
+        batch_size: Images per batch, at least 1.
+        device: Where to calculate; None takes a GPU if there is one.
+    """
+
+    def __init__(
+        self,
+        task: AnomalyTask,
+        image_size: tuple[int, int] | None = None,
+        is_ready: bool = True,
+        batch_size: int = 16,
+        device: torch.device | str | None = None,
+    ) -> None:
+        expect_range("batch_size", batch_size, 1, float("inf"))
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.task: AnomalyTask = task.to(device).eval()
+        self.image_size = image_size or task.tower.image_size
+        self.batch_size = batch_size
+        self._is_ready = is_ready or not task.head.knows_categories
+
+    @classmethod
+    def load(
+        cls, run: str | Path, batch_size: int = 16, device: torch.device | str | None = None
+    ) -> Detector:
+        """The detector of a trained run, with its references and thresholds.
+
+        Args:
+            run: Run directory of ``clad fit``, or the checkpoint in it.
+            batch_size: Images per batch.
+            device: Where to calculate; None takes a GPU if there is one.
+
+        Raises:
+            FileNotFoundError: If configuration or checkpoint is missing.
+            ValueError: If they do not belong together.
+        """
+        config, checkpoint = run_files(Path(run))
+        recipe = read_recipe([config])
+        task = recipe.build()
+        # Plain tensors only: a file from elsewhere cannot run code.
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        task.on_load_checkpoint(stored)
+        task.load_state_dict(stored["state_dict"], strict=task.strict_loading)
+        return cls(task, recipe.image_size, batch_size=batch_size, device=device)
+
+    @classmethod
+    def from_config(
+        cls,
+        recipe: Recipe | Sequence[Path] | Path,
+        category: str | None = None,
+        batch_size: int = 16,
+        device: torch.device | str | None = None,
+    ) -> Detector:
+        """The detector of a recipe that needs no training.
+
+        Args:
+            recipe: Files, the later ones laid over the earlier, or what was read from them.
+            category: What the images show, spaces allowed; its words are looked up by this name.
+                May be left out of recipes without words.
+            batch_size: Images per batch.
+            device: Where to calculate; None takes a GPU if there is one.
+
+        Raises:
+            ValueError: If the recipe must be trained first, or compares images with words of
+                another space.
+        """
+        if not isinstance(recipe, Recipe):
+            recipe = read_recipe([recipe] if isinstance(recipe, Path) else recipe)
+        task = recipe.build()
+        expect_no_training(task.terms, task.head, task.tower, task.has_shared_space)
+        if category is None and task.prompts is not None:
+            raise ValueError(
+                "expected the name of the object, which the recipe's words are about, got none; "
+                "give it with --object"
+            )
+        task.attach((as_category(category or NAMELESS),))
+        return cls(task, recipe.image_size, False, batch_size, device)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What it was trained on, or attached to."""
+        return self.task.class_names
+
+    @property
+    def threshold_source(self) -> str:
+        """What the threshold was fitted on, in words; why there is none, if there is none."""
+        return self.task.threshold_source
+
+    def observe_normal(
+        self,
+        images: Iterable[ImageLike],
+        category: str | None = None,
+        seed: int = 42,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> NormalsSeen:
+        """Take normal images for references, and hold some out for a threshold if there are enough.
+
+        Replaces what a trained run knew of normal images. ``clad.tasks.calibration.num_held_out``
+        says how many are held out; all of them, where the head needs no references.
+
+        Args:
+            images: Normal images; all are held in memory at the size of the model.
+            category: What they show; as in ``score``, but a new one may come in here.
+            seed: Decides which of them are held out.
+            on_unreadable: Is told of images that cannot be read; None raises.
+
+        Raises:
+            ValueError: If there is none, or fewer than the head's scales need.
+        """
+        name = self._choose(category, is_new_allowed=True)
+        loaded = [each for chunk in self._load(images, on_unreadable) for each in chunk]
+        if not loaded:
+            raise ValueError("expected at least one normal image that can be read, got none")
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(loaded), generator=generator).tolist()
+        count = self._num_held_out(len(loaded))
+        held_out = [loaded[n] for n in sorted(order[:count])]
+        references = [loaded[n] for n in sorted(order[count:])]
+        if self.categories != (name,):
+            self._attach_anew(name)
+        if not held_out:
+            budget = self.task.false_alarm_budget
+            self.task.thresholds_fitted = too_few_for_threshold(len(loaded), budget)
+        self.task.observe(
+            partial(self._batches, references, name),
+            partial(self._batches, held_out, name) if held_out else None,
+        )
+        self._is_ready = True
+        return NormalsSeen(len(references), len(held_out))
+
+    def score(self, images: Iterable[ImageLike], category: str | None = None) -> list[ScoredImage]:
+        """Scores, maps, regions and words of images, in their order.
+
+        Args:
+            images: Files, (H, W, 3) uint8 RGB arrays or PIL images.
+            category: What they show; may be left out where only one is known.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If an image cannot be read, the category is unknown, or the head has not
+                seen the normal images that it needs.
+        """
+        return list(self.score_each(images, category))
+
+    def score_each(
+        self,
+        images: Iterable[ImageLike],
+        category: str | None = None,
+        on_unreadable: OnUnreadable | None = None,
+    ) -> Iterator[ScoredImage]:
+        """As ``score``, batch by batch, so that any number of images fits into memory.
+
+        Args:
+            images: As in ``score``.
+            category: As in ``score``.
+            on_unreadable: Is told of images that cannot be read, which are left out; None raises.
+        """
+        name = self._choose(category)
+        if not self._is_ready:
+            raise ValueError(
+                f"expected normal images before anything is scored, because "
+                f"{type(self.task.head).__name__} compares with them, got none; "
+                "give some with --normal DIR"
+            )
+        for loaded in self._load(images, on_unreadable):
+            yield from self._score_batch(loaded, name)
+
+    def _score_batch(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[ScoredImage]:
+        batch = batch_of(loaded, name)
+        with torch.no_grad():
+            found = self.task.describe(batch.to(self.task.device)).to("cpu")
+        threshold = (self.task.thresholds or {}).get(name)
+        scores = found.scores.double().tolist()
+        for row, image in enumerate(loaded):
+            regions: tuple[Region, ...] = ()
+            values = None if found.maps is None else found.maps[row].float().numpy()
+            if values is not None:
+                regions = find_regions(values, half_maximum(values), image.image_size)
+            words = found.words[row] if found.words else ()
+            yield ScoredImage(
+                image.name, name, scores[row], image.image_size, values, regions, words, threshold
+            )
+
+    def _choose(self, category: str | None, is_new_allowed: bool = False) -> str:
+        """The category that is meant.
+
+        Raises:
+            ValueError: If it is unknown to a head that knows categories, or left open.
+        """
+        known = self.categories
+        if category is None:
+            if len(known) == 1:
+                return known[0]
+            raise ValueError(
+                f"expected the name of the object, one of {', '.join(known)}, got none; "
+                "give it with --object"
+            )
+        name = as_category(category, known)
+        if name in known or is_new_allowed:
+            return name
+        if self.task.head.knows_categories:
+            raise ValueError(
+                f"expected an object that the head knows, one of {', '.join(known)}, got "
+                f"{category!r}; show normal ones of it with --normal DIR"
+            )
+        # Words and learned parts speak of any object; only a threshold belongs to one.
+        self.task.class_names = (*known, name)
+        return name
+
+    def _attach_anew(self, name: str) -> None:
+        """Make room for references of one category; what is known of others is dropped."""
+        head = self.task.head
+        if head.knows_categories:
+            if any(parameter.requires_grad for parameter in head.parameters()):
+                raise ValueError(
+                    f"expected the one object that {type(head).__name__} was trained on, got "
+                    f"{name!r} beside {', '.join(self.categories)}; train on its images alone"
+                )
+            head.attach(self.task.tower, (name,))
+            head.to(self.task.device)
+        self.task.class_names = (name,)
+
+    def _num_held_out(self, count: int) -> int:
+        head = self.task.head
+        if not head.needs_reference:
+            return count
+        budget = self.task.false_alarm_budget
+        held_out = num_held_out(count, budget)
+        if head.needs_validation and not held_out:
+            raise ValueError(
+                f"expected at least {fewest_for_threshold(budget)} normal images, because the "
+                f"scales of {type(head).__name__} are fitted on some, got {count}; add some, or "
+                "use a head without scales (configs/recipes/few_shot.yaml)"
+            )
+        return held_out
+
+    def _load(
+        self, images: Iterable[ImageLike], on_unreadable: OnUnreadable | None
+    ) -> Iterator[list[LoadedImage]]:
+        return load_in_chunks(images, self.image_size, self.batch_size, on_unreadable)
+
+    def _batches(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[Batch]:
+        for start in range(0, len(loaded), self.batch_size):
+            yield batch_of(loaded[start : start + self.batch_size], name)
