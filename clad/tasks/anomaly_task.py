@@ -210,7 +210,7 @@ class AnomalyTask(EvaluationSteps):
     def on_fit_start(self) -> None:
         """Encode each training and validation image once, where a cache is set."""
         if self.feature_cache is not None:
-            expect_fixed_features(self.tower, self.head, self._terms, self.prompts, self.inputs)
+            expect_fixed_features(self.tower, self.head, self.terms, self.prompts, self.inputs)
             use_cache(self.feature_cache, self.trainer, self.tower, self.adapter)
 
     def on_train_start(self) -> None:
