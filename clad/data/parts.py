@@ -25,8 +25,8 @@ class Part:
 
     Args:
         source: The data set.
-        root: Its folder, seen from ``data.root`` if that is set; may be left out for data that
-            ships in a package.
+        root: Its folder, seen from ``data.root`` if that is set; left out, it is ``data.root``
+            itself, or the package for data that ships in one.
         categories: ``all`` or names of its categories.
         name: In messages, and before categories that two parts have; None takes the source's.
     """
@@ -145,12 +145,15 @@ def _names(parts: Sequence[Part]) -> list[str]:
 
 
 def _folder(part: Part, name: str, base: Path | None) -> Path | None:
-    if part.root is None:
-        if part.source.needs_root:
-            raise FileNotFoundError(
-                f"expected a folder for {name}, got none; set its `root` in the configuration"
-            )
+    if part.root is None and not part.source.needs_root:
         return None
+    if part.root is None and base is None:
+        raise FileNotFoundError(
+            f"expected a folder for {name}, got none; set its `root` in the configuration, or "
+            "data.root"
+        )
+    if part.root is None:
+        return base
     folder = part.root if base is None else base / part.root
     return expect_folder(f"the root of {name}", folder, "set its `root` in the configuration")
 

@@ -122,9 +122,16 @@ def test_wrong_parts_are_refused(root):
     with pytest.raises(ValueError, match=r"one data set per part, got Joined for joined"):
         Joined([Part(Joined(parts("tile")))]).list_samples(root, "all", seed=0)
     with pytest.raises(FileNotFoundError, match=r"expected a folder for visa, got none; set its"):
-        Joined([Part(VisA())]).list_samples(root, "all", seed=0)
+        Joined([Part(VisA())]).list_samples(None, "all", seed=0)
     with pytest.raises(FileNotFoundError, match=r"root of visa to be a folder, found nothing at"):
         Joined([Part(VisA(), Path("absent"))]).list_samples(root, "all", seed=0)
+
+
+def test_part_without_a_root_lies_in_the_root_of_all(root, tmp_path):
+    SolarCells().write_tiny(tmp_path)
+    both = [Part(RealFake()), Part(SolarCells(), tmp_path)]
+    splits = Joined(both).list_samples(root / "faces", "all", seed=0)
+    assert {s.category for s in every(splits)} == {"face", "mono", "poly"}
 
 
 def test_miniatures_go_to_relative_roots_only(tmp_path):
