@@ -35,6 +35,7 @@ from clad.tasks.requirements import (
     expect_learning,
     expect_text,
     expect_trained,
+    expect_validation,
 )
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
@@ -110,8 +111,9 @@ class AnomalyTask(EvaluationSteps):
 
     def setup(self, stage: str) -> None:
         """Create what depends on tower and categories; refuse what cannot work together."""
-        del stage
         data = data_of(self.trainer)
+        if stage == "fit":
+            expect_validation(self.head, data.splits)
         data.use_features(None)
         self.attach(data.class_names)
 

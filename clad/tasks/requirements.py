@@ -12,6 +12,7 @@ from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
+from clad.types import Splits
 
 
 def comes_into_one_space(
@@ -50,6 +51,20 @@ def expect_text(
             f"{type(tower).__name__} were never trained together and no adapter learns to align "
             "them, so a text score would mean nothing; add one (configs/adapter/) and train it, or "
             "use a head that needs no text (configs/head/)"
+        )
+
+
+def expect_validation(head: Head, splits: Splits) -> None:
+    """Refuse to train for a head that could not be finished.
+
+    Raises:
+        ValueError: If it fits scales on validation images, and there are none.
+    """
+    if head.needs_validation and not splits.validation:
+        raise ValueError(
+            f"expected validation images for {type(head).__name__}, which fits scales on them, got "
+            "none; hold some out (configs/data/; data.shots leaves none), or use a head without "
+            "scales (configs/head/)"
         )
 
 
