@@ -20,6 +20,7 @@ from torch.nn import functional
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 SCALE = 100
+TOKENIZER = SimpleTokenizer()
 NORMAL = (
     "{}",
     "flawless {}",
@@ -139,16 +140,16 @@ def encode_text(
     text: str, clip: dict[str, Tensor], heads: int, prompts: list[Tensor] | None = None
 ) -> Tensor:
     """(D,) embedding; before layer i = 1 ... J - 1 the prompts go over positions 1 to M."""
-    tokenizer = SimpleTokenizer()
-    words = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
-    ids = words + [0] * (77 - len(words))
-    x = clip["token_embedding.weight"][torch.tensor(ids)] + clip["positional_embedding"]
+    words = [TOKENIZER.sot_token_id, *TOKENIZER.encode(text), TOKENIZER.eot_token_id]
+    # What the code pads up to 77 tokens comes after the end, where causal attention never looks.
+    x = clip["token_embedding.weight"][torch.tensor(words)]
+    x = x + clip["positional_embedding"][: len(words)]
     count = len({name.split(".")[2] for name in clip if name.startswith("transformer.resblocks")})
     for layer in range(count):
         if prompts is not None and 0 < layer < len(prompts):
             x = torch.cat([x[:1], prompts[layer], x[1 + len(prompts[layer]) :]])
         x = block(x, clip, f"transformer.resblocks.{layer}", heads, causal=True)
-    return norm(x[len(words) - 1], clip, "ln_final") @ clip["text_projection"]
+    return norm(x[-1], clip, "ln_final") @ clip["text_projection"]
 
 
 def hybrid(static: Tensor, dynamic: list[tuple[Tensor, Tensor]], plain: Tensor) -> list[Tensor]:
