@@ -54,6 +54,7 @@ class SemanticFusion(Adapter):
         expect_range("share", share, 0, 1)
         self.adapter = adapter
         self.aligns = adapter is not None and adapter.aligns
+        self.reads_patches = adapter is None or adapter.reads_patches
         self.variant = variant
         self.num_clusters = num_clusters
         self.share = share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -31,6 +32,8 @@ class PatchText(Head):
             embedding of the whole image against the same prototypes (APRIL-GAN without references,
             AnomalyCLIP); ``mean`` of that and the largest value of the map (AA-CLIP), without the
             test-set scaling of its code.
+        average: What is averaged over layers for the map: their ``values``, or ``logits`` at image
+            size before they become values (AdaCLIP). Only for probabilities is that a difference.
     """
 
     needs_text = True
@@ -41,6 +44,7 @@ class PatchText(Head):
         top_share: float = 0.01,
         sigma_px: float = 4.0,
         score: Literal["patches", "image", "mean"] = "patches",
+        average: Literal["values", "logits"] = "values",
     ) -> None:
         super().__init__()
         expect_choice("output", output, ("logit", "probability"))
@@ -50,7 +54,9 @@ class PatchText(Head):
         self.output = output
         self.top_share = top_share
         self.sigma_px = sigma_px
+        expect_choice("average", average, ("values", "logits"))
         self.score = score
+        self.average = average
 
     def forward(
         self,
@@ -62,21 +68,32 @@ class PatchText(Head):
         """Scores and maps."""
         del features, categories
         assert alignment is not None
-        maps, scores = [], []
-        for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True):
-            values = self._values(logits_BP2).unflatten(1, grid)
-            maps.append(enlarge(values, image_size, self.sigma_px))
-            scores.append(top_mean(values, self.top_share))
-        maps_BHW = torch.stack(maps).mean(0)
+        layers = [
+            _difference(logits_BP2).unflatten(1, grid)
+            for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True)
+        ]
+        maps_BHW = self._map(layers, image_size)
         if self.score == "patches":
+            scores = [top_mean(self._values(layer), self.top_share) for layer in layers]
             return Prediction(torch.stack(scores).mean(0), maps_BHW)
-        whole = self._values(alignment.image_logits)
+        whole = self._values(_difference(alignment.image_logits))
         if self.score == "image":
             return Prediction(whole, maps_BHW)
         largest = maps_BHW.amax((1, 2))
         return Prediction((whole + largest) / 2, maps_BHW, {"image": whole, "map": largest})
 
-    def _values(self, logits: Tensor) -> Tensor:
-        """(...) how anomalous (..., 2) logits are."""
-        difference = logits[..., 1].float() - logits[..., 0].float()
+    def _map(self, layers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """(B, height, width) map of all layers' logit differences (B, h, w)."""
+        if self.average == "logits":
+            mean = torch.stack([enlarge(layer, size) for layer in layers]).mean(0)
+            return enlarge(self._values(mean), size, self.sigma_px)
+        values = [enlarge(self._values(layer), size, self.sigma_px) for layer in layers]
+        return torch.stack(values).mean(0)
+
+    def _values(self, difference: Tensor) -> Tensor:
         return difference if self.output == "logit" else torch.sigmoid(difference)
+
+
+def _difference(logits: Tensor) -> Tensor:
+    """(...) how anomalous (..., 2) logits are."""
+    return logits[..., 1].float() - logits[..., 0].float()

@@ -16,6 +16,7 @@ from torch.nn import functional
 from clad.checks import expect_range
 from clad.prompts.base import TEXTS_PER_CALL, PromptStrategy, expect_class_names
 from clad.prompts.ensemble_files import load_ensemble
+from clad.prompts.learnable_context import count_text_layers
 from clad.prompts.words import class_words
 from clad.towers.base import LayerHook, Tower
 from clad.tuning.prompt_tokens import PromptTokens, expect_prompt_options
@@ -68,8 +69,19 @@ class Hybrid(PromptStrategy):
         self._ids: dict[str, Tensor] = {}
 
     def attach(self, tower: Tower) -> None:
-        """Create the tokens for the tower's widths."""
-        width = tower.embed_tokens(tower.tokenize(["a"])).shape[-1]
+        """Create the tokens for the tower's widths.
+
+        Raises:
+            ValueError: If the text tower has fewer layers than ``depth``.
+        """
+        ids = tower.tokenize(["a"])
+        num_layers = count_text_layers(tower, ids)
+        if num_layers < self.depth:
+            raise ValueError(
+                f"expected a text tower of at least {self.depth} layers, got {num_layers} in "
+                f"{type(tower).__name__}; set depth to {num_layers} or less"
+            )
+        width = tower.embed_tokens(ids).shape[-1]
         self.tokens = PromptTokens(
             tower.embed_dim, width, self.depth - 1, self.length, self.static, self.dynamic
         )

@@ -42,11 +42,11 @@ def header(recipe: Path) -> str:
 
 
 class LayeredTower(FakeTower):
-    """The fake tower with as many layers as a recipe speaks of."""
+    """The fake tower with as many layers as a recipe speaks of, on one grid where its own are."""
 
-    def __init__(self, aligned: bool, num_layers: int) -> None:
+    def __init__(self, aligned: bool, num_layers: int, one_grid: bool) -> None:
         super().__init__(aligned=aligned)
-        self.order = tuple(min(layer, 1) for layer in range(num_layers))
+        self.order = tuple(1 if one_grid else min(layer, 1) for layer in range(num_layers))
         self.token_dims = tuple(self.token_dims[n] for n in self.order)
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
@@ -71,6 +71,7 @@ def with_fake_tower(recipe: Path) -> dict[str, Any]:
         "init_args": {
             "aligned": getattr(importlib.import_module(module), name).is_aligned,
             "num_layers": len(layers),
+            "one_grid": "layers" in arguments,
         },
     }
     return content

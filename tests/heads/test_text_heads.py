@@ -64,6 +64,15 @@ class TestPatchText:
         assert found.scores[0].item() == pytest.approx(expected)
         assert found.maps[0, 1, 1].item() == pytest.approx(expected)
 
+    def test_logits_can_be_averaged_at_image_size_before_they_become_probabilities(self):
+        settings = {"output": "probability", "average": "logits"}
+        found = self.predict([FINE, COARSE], **settings)
+        assert found.maps[0, 1, 1].item() == pytest.approx(sigmoid((3.0 + 4.0) / 2))
+        logits = self.predict([FINE, COARSE], size=(12, 10)).maps
+        blurred = self.predict([FINE, COARSE], size=(12, 10), sigma_px=1.5, **settings).maps
+        expected = ndimage.gaussian_filter(torch.sigmoid(logits), (0, 1.5, 1.5))
+        np.testing.assert_allclose(blurred, expected, atol=1e-5)
+
     def test_image_score_averages_the_share_that_stands_out(self):
         assert self.predict([FINE], top_share=0.5).scores.tolist() == [2.5, 2.0]
         assert self.predict([FINE], top_share=1.0).scores.tolist() == [1.5, 0.5]
@@ -117,6 +126,7 @@ class TestPatchText:
             ({"output": "odds"}, "expected output to be one of"),
             ({"top_share": -0.1}, r"expected top_share in \[0, 1\]"),
             ({"sigma_px": -1}, "expected sigma_px in"),
+            ({"average": "maps"}, "expected average to be one of logits, values; got 'maps'"),
             ({"score": "max"}, "expected score to be one of image, mean, patches; got 'max'"),
         ],
     )

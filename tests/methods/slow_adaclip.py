@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from open_clip import SimpleTokenizer
+from scipy import ndimage
 from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional
@@ -238,6 +240,13 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
     side = math.isqrt(len(logits))
     grid = logits.T.reshape(1, 2, side, side)
     return functional.interpolate(grid, size, mode="bilinear", align_corners=False)[0]
+
+
+def anomaly_map(patch_logits: list[Tensor], size: tuple[int, int], sigma_px: float) -> np.ndarray:
+    """(H, W): logits enlarged, averaged over layers, made a probability, blurred."""
+    mean = torch.stack([enlarged(logits, size) for logits in patch_logits]).mean(0)
+    normal, anomalous = mean.softmax(0).detach().numpy()
+    return ndimage.gaussian_filter((anomalous + 1 - normal) / 2, sigma_px)
 
 
 def focal(probability: Tensor, target: Tensor) -> Tensor:

@@ -27,15 +27,16 @@ CLIP = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 4},
 }
 LAYERS, HEADS, DEPTH, LENGTH, CLUSTERS = (2, 4), (2, 2), 3, 2, 2
-NAMES = ("screw", "zipper")
+NAMES, SIGMA_PX = ("screw", "zipper"), 2.0
 
 
-def make_task() -> AnomalyTask:
-    torch.manual_seed(0)
+def make_task(seed: int = 0) -> AnomalyTask:
+    """The recipe in small, with learned parts so large that each of them matters."""
+    torch.manual_seed(seed)
     prompts = {"depth": DEPTH, "length": LENGTH}
     task = AnomalyTask(
         OpenClipTower(CLIP, "random", layers=LAYERS),
-        PatchText(output="probability"),
+        PatchText(output="probability", score="image", average="logits", sigma_px=SIGMA_PX),
         Hybrid(**prompts),
         SemanticFusion(LayerProjection(pooled="linear"), num_clusters=CLUSTERS),
         [
@@ -47,7 +48,7 @@ def make_task() -> AnomalyTask:
         temperature=1 / slow.SCALE,
     )
     task.attach(NAMES)
-    with torch.no_grad():  # so large that every part matters
+    with torch.no_grad():
         for parameter in (task.tower.image_prompts.static, task.prompts.tokens.static):
             parameter.normal_()
     return task
@@ -83,6 +84,12 @@ def learned_of(task: AnomalyTask) -> slow.Learned:
         patch_layers=[split(layer, 1)[0] for layer in projection.layers],
         image_layer=split(projection.image, 1)[0],
     )
+
+
+def scores_of(task: AnomalyTask, batch) -> torch.Tensor:
+    with torch.no_grad():
+        features = task.encode(batch)
+        return task.compare(features, task.prototypes(batch, features), batch).image_logits
 
 
 def step(task: AnomalyTask, batch) -> torch.Tensor:
@@ -128,6 +135,15 @@ def test_prototypes_logits_and_loss_equal_the_slow_version(both):
     assert both.loss.item() == pytest.approx(both.slow_loss.item(), rel=1e-5)
 
 
+def test_score_and_map_equal_the_slow_version(both):
+    both.task._is_trained = True
+    found = both.task(both.batch)
+    for row, answer in enumerate(both.answers):
+        assert largest_difference(found.scores[row], answer.image_logits.softmax(0)[1]) < 1e-5
+        expected = slow.anomaly_map(answer.patch_logits, found.maps.shape[1:], SIGMA_PX)
+        assert largest_difference(found.maps[row], torch.from_numpy(expected)) < 1e-5
+
+
 def test_gradients_of_every_learned_part_equal_the_slow_version(both):
     image, text = both.task.tower.image_prompts, both.task.prompts.tokens
     projection, learned = both.task.adapter.adapter, both.learned
@@ -160,6 +176,18 @@ def test_nothing_frozen_gets_a_gradient(both):
         assert (value.grad is not None and bool(value.grad.any())) == own, name
 
 
+def test_a_checkpoint_holds_the_learned_parts_alone_and_brings_them_back(both):
+    checkpoint = {"state_dict": both.task.state_dict()}
+    both.task.on_save_checkpoint(checkpoint)
+    learned = {name for name, p in both.task.named_parameters() if p.requires_grad}
+    assert set(checkpoint["state_dict"]) == learned
+    fresh = make_task(seed=1)
+    assert not torch.allclose(scores_of(fresh, both.batch), scores_of(both.task, both.batch))
+    fresh.on_load_checkpoint(checkpoint)
+    fresh.load_state_dict(checkpoint["state_dict"], strict=False)
+    assert torch.equal(scores_of(fresh, both.batch), scores_of(both.task, both.batch))
+
+
 class Words:
     """What the text side asks of ViT-L/14: 768 channels."""
 
@@ -170,6 +198,10 @@ class Words:
 
     def embed_tokens(self, ids):
         return torch.zeros(*ids.shape, 768)
+
+    def encode_embeddings(self, embeddings, ids, layer_hook):
+        for layer in range(12):
+            layer_hook(layer, embeddings)
 
 
 def test_number_of_weights_for_vit_l_14():

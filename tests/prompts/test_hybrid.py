@@ -133,6 +133,8 @@ def test_refusals(tmp_path):
         Hybrid(depth=1)
     with pytest.raises(ValueError, match="expected static or dynamic prompts, got neither"):
         Hybrid(static=False, dynamic=False)
+    with pytest.raises(ValueError, match="expected a text tower of at least 10 layers, got 9"):
+        attached(depth=10)
     short = tmp_path / "short.yaml"
     short.write_text(
         '{normal: ["{}"], anomalous: ["a broken {}"], templates: ["{}", "a photo of {}"]}'
