@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clad.towers.base import LayerHook, Tower
+from clad.towers.base import Block, EncoderParts, LayerHook, Tower
 from clad.types import Batch, ImageFeatures
 
 CONTEXT = 77
@@ -22,13 +22,15 @@ VOCABULARY = 509
 PAD = 0
 TEXT_LAYERS = 9  # as many as AnomalyCLIP's deep tokens reach
 PROMPTED_LAYERS = 4  # as many as AdaCLIP's image prompts reach
+REFINEMENTS = 5  # with the two convolutions, enough blocks for AA-CLIP's six adapters
 
 
 class FakeTower(Tower):
-    """Two convolutions and nine text layers; the same weights for the same seed.
+    """Seven image and nine text blocks; the same weights for the same seed.
 
     32 x 32 pixels give layers of 4 x 4 and 2 x 2 tokens, and windows of 2 x 2 and 3 x 3 tokens of
-    the first. Words are hashed to token ids.
+    the first; the five image blocks after them start as the identity. Words are hashed to token
+    ids.
     """
 
     def __init__(
@@ -57,6 +59,10 @@ class FakeTower(Tower):
             self.positions = nn.Parameter(0.1 * torch.randn(CONTEXT, 12))
             self.text_layers = nn.ModuleList([nn.Linear(12, 12) for _ in range(TEXT_LAYERS)])
             self.text_projection = nn.Linear(12, embed_dim)
+            self.refinements = nn.ModuleList([nn.Conv2d(12, 12, 1) for _ in range(REFINEMENTS)])
+        for each in self.refinements:
+            nn.init.dirac_(each.weight)
+            nn.init.zeros_(each.bias)
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
@@ -73,6 +79,8 @@ class FakeTower(Tower):
             if layer_hook is not None and not tokens:
                 states = self._prompted(states, layer_hook)
             grids.append((states.shape[-2], states.shape[-1]))
+            if len(grids) == len(self.convolutions):
+                states = nn.Sequential(*self.refinements)(states)
             tokens.append(states.flatten(2).transpose(1, 2))
         summary = tokens[-1].mean(dim=1)
         patches, pooled, embedding, windows = None, None, None, None
@@ -135,6 +143,23 @@ class FakeTower(Tower):
             context = (states * mask).sum(dim=1, keepdim=True) / count.unsqueeze(1)
             states = states + torch.tanh(layer(states + context))
         return self.text_projection((states * mask).sum(dim=1) / count)
+
+    def image_parts(self) -> EncoderParts:
+        convolutions = (*self.convolutions, *self.refinements)
+        blocks = (Block(each, each.out_channels, channels_dim=1) for each in convolutions)
+        return EncoderParts(tuple(blocks), tuple(self.projections.parameters()))
+
+    def text_parts(self) -> EncoderParts:
+        blocks = (Block(layer, layer.out_features) for layer in self.text_layers)
+        return EncoderParts(tuple(blocks), tuple(self.text_projection.parameters()))
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        parts = (self.convolutions, self.refinements, self.projections)
+        image = {id(weight) for part in parts for weight in part.parameters()}
+        return (weight for weight in self.parameters() if id(weight) not in image)
+
+    def replace_text_projection(self, projection: nn.Module) -> None:
+        self.text_projection = projection
 
 
 def fake_batch(

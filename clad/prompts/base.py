@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
@@ -71,7 +71,7 @@ def encode_texts(tower: Tower, texts: Sequence[str]) -> Tensor:
     Returns:
         (N, D) float32 or float64, not normalised; with a graph only where the tower learns.
     """
-    with torch.set_grad_enabled(torch.is_grad_enabled() and _learns(tower)):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and _learns(tower.text_parameters())):
         parts = [
             tower.encode_text(texts[start : start + TEXTS_PER_CALL])
             for start in range(0, len(texts), TEXTS_PER_CALL)
@@ -102,9 +102,9 @@ class PrototypeCache:
         """Prototypes of the class names, kept from an earlier call where that is exact.
 
         They are made anew where the strategy looks at images, where a parameter of strategy or
-        tower learns, and where strategy, tower or device is another than before.
+        text encoder learns, and where strategy, tower or device is another than before.
         """
-        if strategy.per_image or _learns(strategy, tower):
+        if strategy.per_image or _learns(strategy.parameters(), tower.text_parameters()):
             return strategy(class_names, tower, batch, features)
         device = tower.mean.device
         made_by = (strategy, tower, device)
@@ -133,6 +133,5 @@ def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _learns(*modules: nn.Module) -> bool:
-    parameters = chain.from_iterable(module.parameters() for module in modules)
-    return any(parameter.requires_grad for parameter in parameters)
+def _learns(*parameters: Iterator[nn.Parameter]) -> bool:
+    return any(parameter.requires_grad for parameter in chain(*parameters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from pathlib import Path
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -16,11 +16,10 @@ from clad.checks import expect_range
 from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
-from clad.prompts.base import PromptStrategy, PrototypeCache
+from clad.prompts.base import PromptStrategy
 from clad.tasks.calibration import fit_thresholds
-from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen, write_entries
+from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
-from clad.tasks.evaluation_steps import EvaluationSteps
 from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
 from clad.tasks.preparation import (
     Batches,
@@ -45,7 +44,7 @@ _STEPS_APART = 1_000_003
 """Between the seeds of two steps; more than the batches that one step accumulates."""
 
 
-class AnomalyTask(EvaluationSteps):
+class AnomalyTask(CheckpointSteps):
     """Trains the small parts of a recipe around a tower, and scores images with its head.
 
     Path of a batch: ``tower.prepare`` -> ``inputs`` -> ``tower.encode_pixels`` -> ``adapter`` ->
@@ -69,6 +68,8 @@ class AnomalyTask(EvaluationSteps):
             threshold of each category is fitted to it on normal validation images.
         feature_cache: Where features of training and validation images are kept, so that a frozen
             tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
+        initial_weights: Checkpoint of an earlier stage; training starts from those of its trained
+            parts that this recipe has, too. None starts afresh.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class AnomalyTask(EvaluationSteps):
         temperature: float | None = None,
         false_alarm_budget: float = 0.05,
         feature_cache: FeatureCache | None = None,
+        initial_weights: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(initial_weights)
         expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
         self.tower = tower
         self.head = head
@@ -102,11 +104,7 @@ class AnomalyTask(EvaluationSteps):
         self.temperature = temperature
         self.false_alarm_budget = false_alarm_budget
         self.feature_cache = feature_cache
-        self.strict_loading = False  # frozen weights are not in checkpoints; see on_load_checkpoint
-        self.class_names: tuple[str, ...] = ()
-        self._prototypes = PrototypeCache()
         self._prepared_at: int | None = None
-        self._is_trained = False
         self._random_seed = 0
 
     def setup(self, stage: str) -> None:
@@ -125,9 +123,9 @@ class AnomalyTask(EvaluationSteps):
         """
         if self.class_names:
             return
-        expect_text(self.head, self.terms, self.tower, self.prompts, self.adapter, self.tuning)
         if self.tuning is not None:
             self.tuning.apply(self.tower)
+        expect_text(self.head, self.terms, self.tower, self.prompts, self.adapter)
         for part in (self.inputs, self.adapter, self.prompts, *self.terms):
             if part is not None:
                 part.attach(self.tower)
@@ -181,7 +179,7 @@ class AnomalyTask(EvaluationSteps):
     @property
     def has_shared_space(self) -> bool:
         """Whether image and text can be compared."""
-        return comes_into_one_space(self.terms, self.tower, self.adapter, self.tuning)
+        return comes_into_one_space(self.terms, self.tower, self.adapter)
 
     def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
         """Scores and maps of a batch, at the size of its images, and what they were made from.
@@ -272,24 +270,3 @@ class AnomalyTask(EvaluationSteps):
                 found = predict_all(validation(), self, self.device)
                 self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
         self.train(was_training)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen weights out; add what is not a weight."""
-        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.tower)
-        write_entries(checkpoint, self.class_names, self.thresholds_fitted)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over categories and thresholds, and check that the recipe is the same.
-
-        Raises:
-            ValueError: If it is not one of ours, lacks a category of this run, or holds the weights
-                of other parts.
-        """
-        class_names, self.thresholds_fitted = read_entries(checkpoint, self.class_names)
-        self.attach(class_names)
-        # Empty again; and this run may look at only some of the trained categories.
-        self.head.attach(self.tower, class_names)
-        self.class_names = class_names
-        expect_same_weights(checkpoint["state_dict"], self.state_dict(), self.tower)
-        self._prototypes.clear()
-        self._is_trained = True

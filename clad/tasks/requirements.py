@@ -11,15 +11,16 @@ from clad.heads.base import Head
 from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy
 from clad.towers.base import Tower
-from clad.tuning.base import Tuning
 from clad.types import Splits
 
 
-def comes_into_one_space(
-    losses: Sequence[Loss], tower: Tower, adapter: Adapter | None, tuning: Tuning | None
-) -> bool:
-    """Whether image and text can be compared: by the tower's own training, or by the recipe's."""
-    learns_to_align = tuning is not None or (adapter is not None and adapter.aligns)
+def comes_into_one_space(losses: Sequence[Loss], tower: Tower, adapter: Adapter | None) -> bool:
+    """Whether image and text can be compared: by the tower's own training, or by the recipe's.
+
+    Asked when the tuning has been applied: a tower that learns may come to align.
+    """
+    tower_learns = any(weight.requires_grad for weight in tower.parameters())
+    learns_to_align = tower_learns or (adapter is not None and adapter.aligns)
     return tower.is_aligned or (bool(losses) and learns_to_align)
 
 
@@ -29,9 +30,10 @@ def expect_text(
     tower: Tower,
     prompts: PromptStrategy | None,
     adapter: Adapter | None,
-    tuning: Tuning | None,
 ) -> None:
     """Refuse a recipe whose head or losses compare with words that it cannot give.
+
+    Called when the tuning has been applied.
 
     Raises:
         ValueError: If there are no prompts, or image and text never come into one space.
@@ -45,7 +47,7 @@ def expect_text(
             f"expected model.prompts for {', '.join(wants)}, got none; "
             "name a strategy (configs/prompts/)"
         )
-    if not comes_into_one_space(losses, tower, adapter, tuning):
+    if not comes_into_one_space(losses, tower, adapter):
         raise ValueError(
             f"expected image and text in one space for {', '.join(wants)}, but the weights of "
             f"{type(tower).__name__} were never trained together and no adapter learns to align "

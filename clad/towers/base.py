@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,34 @@ from clad.checks import expect_shape
 from clad.types import ImageFeatures
 
 LayerHook = Callable[[int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One step in the depth of an encoder.
+
+    Args:
+        module: Gives the states, or a tuple that starts with them.
+        width: Channels of those states.
+        channels_dim: Where the channels are: -1 in tokens (B, T, C), 1 in maps (B, C, H, W).
+    """
+
+    module: nn.Module
+    width: int
+    channels_dim: int = -1
+
+
+@dataclass(frozen=True)
+class EncoderParts:
+    """What tuning may train or wrap on one side of a tower.
+
+    Args:
+        blocks: In order of depth; what lies before them (patches, words, positions) is left alone.
+        final: Weights after the last block: final norm and projection into the shared space.
+    """
+
+    blocks: tuple[Block, ...]
+    final: tuple[nn.Parameter, ...]
 
 
 class Tower(nn.Module, ABC):
@@ -88,10 +117,21 @@ class Tower(nn.Module, ABC):
         self.eval()
 
     def train(self, mode: bool = True) -> Tower:
-        """Training mode only if some weight of the tower learns (dropout, batch statistics)."""
-        learns = any(parameter.requires_grad for parameter in self.parameters())
-        super().train(mode and learns)
+        """Training mode only where weights learn: dropout and batch statistics rest elsewhere."""
+        super().train(False)
+        if mode:
+            for _, module in self.learning_modules():
+                module.training = True
         return self
+
+    def learning_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Name and module of whatever training may change, outer ones first.
+
+        Left out are modules that have weights of which none learns, with all they hold. What has no
+        weights of its own (dropout) goes with the module that holds it.
+        """
+        if any(parameter.requires_grad for parameter in self.parameters()):
+            yield from _learning("", self)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalised pixels of the tower's own size.
@@ -161,3 +201,51 @@ class Tower(nn.Module, ABC):
             layer_hook: ``(layer index, (N, T, W) states) -> states``, called before each layer;
                 deep prompt tokens are written there.
         """
+
+    def image_parts(self) -> EncoderParts:
+        """Blocks and final weights of the image encoder.
+
+        Raises:
+            ValueError: If this tower has no such structure.
+        """
+        raise ValueError(
+            f"expected a tower that tells the blocks of its image encoder, got "
+            f"{type(self).__name__}; use configs/tuning/frozen.yaml or full.yaml"
+        )
+
+    def text_parts(self) -> EncoderParts:
+        """Blocks and final weights of the text encoder.
+
+        Raises:
+            ValueError: If this tower has no such structure.
+        """
+        raise ValueError(
+            f"expected a tower that tells the blocks of its text encoder, got "
+            f"{type(self).__name__}; tune its image encoder only"
+        )
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        """Weights that text embeddings depend on; all of the tower's unless a subclass knows."""
+        return self.parameters()
+
+    def replace_text_projection(self, projection: nn.Module) -> None:
+        """Let the last step of the text encoder be ``projection``: pooled (N, W) -> (N, D).
+
+        W is the width of the last text block; the states have passed the encoder's final norm.
+
+        Raises:
+            ValueError: If this tower has no such step.
+        """
+        del projection
+        raise ValueError(
+            f"expected a tower whose text projection can be replaced, got {type(self).__name__}; "
+            "set text_projection to false"
+        )
+
+
+def _learning(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield name, module
+    for own, child in module.named_children():
+        weights = list(child.parameters())
+        if not weights or any(weight.requires_grad for weight in weights):
+            yield from _learning(f"{name}.{own}".lstrip("."), child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from clad.towers.base import LayerHook, Tower
+from clad.towers.base import Block, EncoderParts, LayerHook, Tower
 from clad.types import ImageFeatures
 
 _ARCHITECTURE = "tf_efficientnet_lite0"
@@ -63,6 +64,7 @@ class OfflineTower(Tower):
         self.token_dims = tuple(image_model.feature_info[n]["num_chs"] for n in self.layers)
         text: tuple[Any, Any] = _text_model()
         self.text_model, self.tokenizer = text
+        self.text_projection: nn.Module = nn.Identity()
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
@@ -102,7 +104,34 @@ class OfflineTower(Tower):
                     hooks.enter_context(_before(layer, index, layer_hook))
             output = self.text_model(inputs_embeds=embeddings, attention_mask=mask)
         weights = mask.unsqueeze(-1).to(embeddings.dtype)
-        return (output.last_hidden_state * weights).sum(1) / weights.sum(1)
+        return self.text_projection((output.last_hidden_state * weights).sum(1) / weights.sum(1))
+
+    def image_parts(self) -> EncoderParts:
+        """The 16 blocks of EfficientNet; then the last convolution with its normalisation."""
+        model = self.image_model
+        blocks = [block for stage in model.blocks for block in stage]
+        return EncoderParts(
+            tuple(Block(block, _out_channels(block), channels_dim=1) for block in blocks),
+            (*model.conv_head.parameters(), *model.bn2.parameters()),
+        )
+
+    def text_parts(self) -> EncoderParts:
+        """The 6 layers of MiniLM; nothing comes after them."""
+        layers = self.text_model.encoder.layer
+        return EncoderParts(tuple(Block(layer, self.embed_dim) for layer in layers), ())
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        """Weights of MiniLM, and of what replaced the projection that it lacks."""
+        return chain(self.text_model.parameters(), self.text_projection.parameters())
+
+    def replace_text_projection(self, projection: nn.Module) -> None:
+        """Let text embeddings be ``projection`` of the means, (N, 384) -> (N, 384)."""
+        self.text_projection = projection
+
+
+def _out_channels(block: nn.Module) -> int:
+    """Channels of a block's last convolution."""
+    return [part for part in block.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
 
 
 def _before(layer: nn.Module, index: int, layer_hook: LayerHook) -> RemovableHandle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clad.checks import expect_choice, expect_shape
-from clad.towers.base import LayerHook, Tower
+from clad.towers.base import EncoderParts, LayerHook, Tower
+from clad.towers.open_clip_blocks import image_parts, replace_projection, text_parts
 from clad.towers.open_clip_model import (
     build_model,
     lower_precision,
@@ -131,11 +132,7 @@ class OpenClipTower(Tower):
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
-        """Features of normalised pixels; see the class for what each of them is.
-
-        Args:
-            pixels: (B, 3, *image_size) float.
-        """
+        """Features of normalised pixels (B, 3, *image_size); see the class for what each is."""
         expect_shape("pixels", pixels, (None, 3, *self.image_size))
         if self.precision != "fp32":
             pixels = pixels.to(DTYPES[self.precision])
@@ -248,7 +245,7 @@ class OpenClipTower(Tower):
         states = text.ln_final(states)
         pooled = text_global_pool(states, ids, self._pool_type, eos_token_id=self._eos_id)
         projection = text.text_projection
-        if isinstance(projection, nn.Linear):
+        if isinstance(projection, nn.Module):
             pooled = projection(pooled)
         elif projection is not None:
             pooled = pooled @ projection
@@ -265,6 +262,23 @@ class OpenClipTower(Tower):
         mask = (ids != text.config.pad_token_id).long()
         output = text.transformer(inputs_embeds=embeddings, attention_mask=mask)
         return at_least_float32(text.proj(text.pooler(output, mask)))
+
+    def image_parts(self) -> EncoderParts:
+        """Blocks of the trunk; then its norm or pool, and the projection."""
+        return image_parts(self.model.visual)
+
+    def text_parts(self) -> EncoderParts:
+        """Blocks of open_clip's own text transformers; then norm and projection."""
+        return text_parts(self._text)
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        """All weights but those of the image tower."""
+        named = self.model.named_parameters()
+        return (weight for name, weight in named if not name.startswith("visual."))
+
+    def replace_text_projection(self, projection: nn.Module) -> None:
+        """Let text embeddings be ``projection`` of the normed states at the end of the text."""
+        replace_projection(self._text, projection)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
