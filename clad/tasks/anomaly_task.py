@@ -208,7 +208,8 @@ class AnomalyTask(CheckpointSteps):
         return features, alignment
 
     def on_fit_start(self) -> None:
-        """Encode each training and validation image once, where a cache is set."""
+        """Take over an earlier stage; encode each image once, where a cache is set."""
+        super().on_fit_start()
         if self.feature_cache is not None:
             expect_fixed_features(self.tower, self.head, self.terms, self.prompts, self.inputs)
             use_cache(self.feature_cache, self.trainer, self.tower, self.adapter)
