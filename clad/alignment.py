@@ -61,6 +61,57 @@ def align(
     )
 
 
+def gaussian_similarity(image: Tensor, text: Tensor, sigma: float) -> Tensor:
+    """CLAD's similarity of image and text, ``exp(-|image - text|^2 / sigma)``.
+
+    Args:
+        image: (..., D) float.
+        text: (..., D) float; both sides broadcast.
+        sigma: Width in units of a squared distance, > 0.
+
+    Returns:
+        (...) float in [0, 1], 1 where the two coincide. For unit vectors it rises with the cosine.
+
+    Raises:
+        ValueError: If ``sigma`` is not positive, or the widths D differ.
+
+    Source: CLAD (arXiv:2412.00890), similarity score; whether the paper divides by sigma or by
+    2 sigma^2 could not be recovered, so sigma is the whole divisor.
+    """
+    expect_sigma(sigma)
+    expect_shape("text", text, (*(None,) * (text.ndim - 1), image.shape[-1]))
+    return torch.exp(-(image - text).square().sum(-1) / sigma)
+
+
+def gaussian_anomaly(cosine: Tensor, sigma: float) -> Tensor:
+    """``1 - gaussian_similarity`` of unit vectors with that cosine, whose distance is 2 - 2 cosine.
+
+    Args:
+        cosine: (...) float in [-1, 1] between an image and the normal prototype.
+        sigma: As in ``gaussian_similarity``.
+
+    Returns:
+        (...) float in [0, 1), larger = more anomalous; exact also where the similarity is near 1.
+
+    Raises:
+        ValueError: If ``sigma`` is not positive.
+    """
+    expect_sigma(sigma)
+    return -torch.expm1((2 * cosine - 2) / sigma)
+
+
+def expect_sigma(sigma: float) -> None:
+    """Refuse a width that is not positive.
+
+    Raises:
+        ValueError: With the given width.
+    """
+    if not sigma > 0:
+        raise ValueError(
+            f"expected sigma > 0, got {sigma}; squared distances of unit vectors are 0 to 4"
+        )
+
+
 def anomaly_probability(logits: Tensor) -> Tensor:
     """Softmax probability of the anomalous prototype.
 

@@ -263,6 +263,15 @@ class Prediction:
     maps: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
 
+    def detach(self) -> Self:
+        """Copy without a graph."""
+        return replace(
+            self,
+            scores=self.scores.detach(),
+            maps=None if self.maps is None else self.maps.detach(),
+            parts={name: part.detach() for name, part in self.parts.items()},
+        )
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Copy on ``device``; Lightning calls this on what ``predict`` returns."""
         return replace(

@@ -83,6 +83,7 @@ class Fused(Head):
         self.map_weights = map_weights or [1.0] * len(heads)
         self.needs_text = any(head.needs_text for head in heads)
         self.needs_reference = any(head.needs_reference for head in heads)
+        self.needs_gradients = any(head.needs_gradients for head in heads)
         self._seen: dict[tuple[int, int], _Seen] = {}
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:

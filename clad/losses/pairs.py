@@ -36,8 +36,10 @@ def text_pairs(inputs: LossInputs) -> Pairs:
 
     Texts are the description bank where the prompt strategy has one, else the prototypes. Where
     the bank describes the image's own defect type, only those sentences are positive. A negative
-    differs in class or state from the image and in words from all its positives: two texts are the
-    same when their embeddings coincide, as those of categories that share a class name do.
+    differs in class or state from the image and in words from all its positives, as categories that
+    share a class name share words. Sentences of a bank are compared letter by letter (a text side
+    that learns with dropout gives one sentence several embeddings, and one that has collapsed gives
+    all the same); prototypes have no letters and are the same where their embeddings coincide.
 
     Raises:
         ValueError: If image or text side is missing, or no text describes an image of the batch.
@@ -65,10 +67,7 @@ def text_pairs(inputs: LossInputs) -> Pairs:
     else:
         positive = _narrow(same_state, _equal(batch.defect_types, kinds, device))
     _expect_described(positive, inputs)
-    with torch.no_grad():
-        # Not by matrix product: in half precision its rounding would merge similar texts.
-        apart = torch.cdist(text, text, compute_mode="donot_use_mm_for_euclid_dist")
-        repeated = positive.float() @ (apart <= SAME_TEXT_DISTANCE).float() > 0
+    repeated = positive.float() @ _same_words(prototypes, text).float() > 0
     return Pairs(pooled, text, positive, ~same_state & ~repeated)
 
 
@@ -80,6 +79,16 @@ def _texts(
         return bank.embeddings, bank.class_names, bank.labels, bank.defect_types
     owners = [name for name in prototypes.class_names for _ in range(2)]
     return prototypes.embeddings.flatten(0, 1), owners, [0, 1] * (len(owners) // 2), owners
+
+
+@torch.no_grad()
+def _same_words(prototypes: TextPrototypes, text: Tensor) -> Tensor:
+    """(N, N) bool, True where two texts say the same."""
+    if prototypes.bank is not None:
+        return _equal(prototypes.bank.texts, prototypes.bank.texts, text.device)
+    # Not by matrix product: in half precision its rounding would merge similar texts.
+    apart = torch.cdist(text, text, compute_mode="donot_use_mm_for_euclid_dist")
+    return apart <= SAME_TEXT_DISTANCE
 
 
 def _equal(left: Sequence[str], right: Sequence[str], device: torch.device) -> Tensor:

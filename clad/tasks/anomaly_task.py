@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -21,13 +20,14 @@ from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
 from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
+from clad.tasks.learning_rates import learning_groups
 from clad.tasks.preparation import (
     Batches,
     data_of,
     full_precision,
+    graph_for,
     predict_all,
     show_images,
-    with_gradients,
 )
 from clad.tasks.requirements import (
     comes_into_one_space,
@@ -62,6 +62,8 @@ class AnomalyTask(CheckpointSteps):
         inputs: What happens to normalised pixels before the tower; None for nothing.
         optimizer: Optimiser class and settings, over whatever learns.
         scheduler: Learning-rate schedule, stepped after every batch; None keeps the rate.
+        tower_learning_rate: Rate of the tower's own weights where they learn, > 0: pretrained ones
+            bear less than new parts do; None gives them the optimiser's.
         temperature: What cosines are divided by, > 0 (0.07 in WinCLIP and AnomalyCLIP); None takes
             the adapter's learned multiplier or the tower's own.
         false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
@@ -83,6 +85,7 @@ class AnomalyTask(CheckpointSteps):
         inputs: InputTransform | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
+        tower_learning_rate: float | None = None,
         temperature: float | None = None,
         false_alarm_budget: float = 0.05,
         feature_cache: FeatureCache | None = None,
@@ -99,6 +102,7 @@ class AnomalyTask(CheckpointSteps):
         self.tuning = tuning
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.tower_learning_rate = tower_learning_rate
         if temperature is not None:
             expect_range("temperature", temperature, 1e-4, 1e4)
         self.temperature = temperature
@@ -142,7 +146,8 @@ class AnomalyTask(CheckpointSteps):
         """The optimiser over whatever learns; None where there is no loss."""
         if not self.terms:
             return None
-        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        groups = learning_groups(self.parameters(), self.tower, self.tower_learning_rate)
+        optimizer = self.optimizer(groups)
         if self.scheduler is None:
             return optimizer
         schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
@@ -189,11 +194,13 @@ class AnomalyTask(CheckpointSteps):
         """
         expect_trained(self._is_trained, self.terms)
         height, width = batch.masks.shape[-2:]
-        with with_gradients() if self.head.needs_gradients else nullcontext():
+        with graph_for(self.head):
             features, prototypes, alignment = self._compare(batch)
             with full_precision(self.device):
                 size = (height, width)
                 prediction = self.head(features, alignment, batch.categories, size)
+        if self.head.needs_gradients:
+            return prediction.detach(), features.map(Tensor.detach), prototypes
         return prediction, features, prototypes
 
     def _compare(

@@ -23,8 +23,11 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def with_gradients() -> Iterator[None]:
-    """Context in which a graph is built, even while testing in inference mode."""
+def graph_for(head: Head) -> Iterator[None]:
+    """Context in which a head that differentiates finds a graph, even in inference mode."""
+    if not head.needs_gradients:
+        yield
+        return
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -61,7 +64,8 @@ def show_images(
     if head.needs_validation and validation is not None:
         head.start_validation()
         for batch in validation():
-            features, alignment = look(batch.to(device))
+            with graph_for(head):
+                features, alignment = look(batch.to(device))
             labels = tuple(batch.labels.tolist())
             with full_precision(device):
                 head.observe_validation(features, alignment, batch.categories, labels)

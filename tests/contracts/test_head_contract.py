@@ -40,7 +40,9 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tower = FakeTower()
+        # A gradient is taken by the last layer, which must be fine enough to show the defect.
+        self.differentiates = build_slot(path, "head", Head).needs_gradients
+        self.tower = FakeTower(image_size=(64, 64) if self.differentiates else SIZE)
         normal, spoilt = (
             self.tower.encode_image(images)
             for images in (steady_images(5), with_defect(steady_images(5)))
@@ -58,8 +60,10 @@ class Bench:
         return head
 
     def look(self, images: torch.Tensor, names: tuple[str, ...]) -> tuple[ImageFeatures, Alignment]:
-        features = self.tower.encode_image(images)
-        return features, align(features, self.prototypes, names, 10.0)
+        pixels = self.tower.prepare(images)
+        with torch.set_grad_enabled(self.differentiates or torch.is_grad_enabled()):
+            features = self.tower.encode_pixels(pixels.requires_grad_(self.differentiates))
+            return features, align(features, self.prototypes, names, 10.0)
 
     def fit(self, head: Head) -> Head:
         names = NAMES * (NUM_IMAGES // 2)
@@ -89,12 +93,24 @@ def test_scores_and_maps_have_the_shape_of_the_batch_and_are_finite(bench):
     found = bench.predict(bench.fit(bench.build()), steady_images(4, 6))
     assert found.scores.shape == (6,)
     assert found.scores.isfinite().all()
+    assert not found.scores.requires_grad
     for part in found.parts.values():
         assert part.shape == (6,)
         assert part.isfinite().all()
     if found.maps is not None:
         assert found.maps.shape == (6, *SIZE)
         assert found.maps.isfinite().all()
+        assert not found.maps.requires_grad
+
+
+def test_a_head_that_differentiates_refuses_features_without_a_graph(bench):
+    if not bench.differentiates:
+        pytest.skip("this head does not differentiate")
+    head = bench.fit(bench.build())
+    features, alignment = bench.look(steady_images(4, 2), NAMES)
+    plain = replace(alignment, image_logits=alignment.image_logits.detach())
+    with pytest.raises(ValueError, match=r"expected features with a graph .*, got plain tensors"):
+        head(features.map(torch.Tensor.detach), plain, NAMES, SIZE)
 
 
 def test_a_planted_defect_scores_higher_and_lies_where_the_map_says(bench):

@@ -13,7 +13,7 @@ from clad.checks import expect_unit_norm
 from clad.towers.base import Tower
 
 FOLDER = Path(__file__).parents[2] / "configs" / "tower"
-NEEDS_PACKAGES = {"offline"}
+NEEDS_PACKAGES = {"offline", "simple_cnn"}
 TINY = yaml.safe_load((FOLDER / "open_clip_tiny.yaml").read_text(encoding="utf-8"))
 TEXTS = ["a photo of a screw", "a close-up photo of a broken metal nut with a scratch"]
 

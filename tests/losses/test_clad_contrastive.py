@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import pytest
@@ -49,6 +50,35 @@ def test_zero_exactly_when_both_margins_hold() -> None:
     assert double_hinge(image, image, eye, ~eye, 0.0, 2.01).item() == pytest.approx(0.02)
     close = image.roll(1, dims=0)
     assert double_hinge(image, close, eye, ~eye, 0.2, 1.0).item() == pytest.approx(1.8 + 1.0)
+
+
+def at(degrees: float) -> list[float]:
+    return [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]
+
+
+# d = 2 - 2 cos of the angle between: 0 at 0, 0.268 at 30, 1 at 60, 2 at 90, 3 at 120 degrees.
+D30 = 2 - math.sqrt(3)
+TABLE = {
+    # (angles of images, angles of texts, alpha, beta): cost of each image
+    "all margins hold": ((0, 90), (0, 90), 0.2, 1.0, (0, 0)),
+    "on the margins": ((0, 60), (0, 60), 0.0, 1.0, (0, 0)),
+    "matches within alpha": ((0, 90), (-30, 120), 0.3, 1.0, (0, 0)),
+    "matches beyond alpha": ((0, 90), (-30, 120), 0.2, 1.0, (D30 - 0.2, D30 - 0.2)),
+    "a negative within beta": ((0, 60), (0, 60), 0.2, 1.5, (0.5, 0.5)),
+    "swapped": ((0, 90), (90, 0), 0.2, 1.0, (2 - 0.2 + 1, 2 - 0.2 + 1)),
+    "one match far, its negative far": ((0, 90), (120, 90), 0.2, 1.0, (3 - 0.2, 1 - D30)),
+}
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_table_by_hand(row) -> None:
+    images, texts, alpha, beta, costs = row
+    image = torch.tensor([at(each) for each in images], dtype=torch.float64)
+    text = torch.tensor([at(each) for each in texts], dtype=torch.float64)
+    eye = torch.eye(2).bool()
+    value = double_hinge(image, text, eye, ~eye, alpha, beta).item()
+    assert value == pytest.approx(sum(costs) / 2, abs=1e-9)
+    assert (value > 1e-9) == any(costs)
 
 
 @pytest.mark.parametrize(("seed", "mean"), list(product(range(3), (False, True))))

@@ -134,13 +134,11 @@ def test_undescribed_category_is_refused() -> None:
 
 
 def test_half_precision_does_not_merge_similar_texts() -> None:
-    """Two sentences at cosine 0.9995, as close as bfloat16 cannot tell from 1."""
+    """Two prototypes at cosine 0.9995, as close as bfloat16 cannot tell from 1."""
     embeddings = torch.nn.functional.normalize(
-        torch.tensor([[1.0, 0.0], [1.0, 0.03], [0.0, 1.0], [0.0, 1.0]]), dim=-1
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.03], [0.0, 1.0]]), dim=-1
     )
-    texts = ("a", "b", "c", "c")
-    bank = DescriptionBank(texts, embeddings, ("x", "y", "x", "y"), (0, 0, 1, 1), ("good",) * 4)
-    prototypes = TextPrototypes(("x", "y"), torch.zeros(2, 2, 2), bank)
+    prototypes = TextPrototypes(("x", "y"), embeddings.reshape(2, 2, 2))
     features = replace(
         FakeTower().encode_image(fake_batch(("x",), (0,)).images),
         pooled=torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16),
@@ -150,3 +148,23 @@ def test_half_precision_does_not_merge_similar_texts() -> None:
         pairs = text_pairs(inputs)
     assert pairs.negative.tolist() == [[False, True, True, True]]
     assert pairs.image.dtype == pairs.text.dtype == torch.float32
+
+
+def test_one_sentence_is_itself_however_its_embeddings_come_out() -> None:
+    """A text side in training embeds "fine board" of pcb1 and of pcb2 differently (dropout)."""
+    prototypes = bank_of(ROWS)
+    noise = 0.2 * torch.randn(prototypes.bank.embeddings.shape)
+    shaken = torch.nn.functional.normalize(prototypes.bank.embeddings + noise, dim=-1)
+    learning = replace(prototypes, bank=replace(prototypes.bank, embeddings=shaken))
+    batch = fake_batch(("pcb1",), (0,))
+    pairs = text_pairs(inputs_for(batch, learning, FakeTower()))
+    assert pairs.negative.int().tolist() == [[1, 1, 1, 1, 0, 1, 0, 1]]
+
+
+def test_a_collapsed_text_side_still_has_negatives() -> None:
+    """If all sentences coincide, telling them apart is what the loss is for."""
+    prototypes = bank_of(ROWS)
+    same = torch.nn.functional.normalize(torch.ones_like(prototypes.bank.embeddings), dim=-1)
+    collapsed = replace(prototypes, bank=replace(prototypes.bank, embeddings=same))
+    pairs = text_pairs(inputs_for(fake_batch(("nut",), (0,)), collapsed, FakeTower()))
+    assert pairs.negative.int().tolist() == [[0, 1, 1, 1, 1, 1, 1, 1]]

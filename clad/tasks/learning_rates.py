@@ -1,0 +1,41 @@
+"""Which weights learn, and at which rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch.nn import Parameter
+
+from clad.towers.base import Tower
+
+
+def learning_groups(
+    parameters: Iterable[Parameter], tower: Tower, tower_rate: float | None
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser: what learns outside the tower, then what learns in it.
+
+    Args:
+        parameters: Of the whole task.
+        tower: Its weights form a group of their own.
+        tower_rate: Learning rate of that group; None leaves it the optimiser's.
+
+    Returns:
+        Groups with at least one weight each; frozen weights are left out.
+
+    Raises:
+        ValueError: If the rate is not positive.
+    """
+    if tower_rate is not None and not tower_rate > 0:
+        raise ValueError(
+            f"expected tower_learning_rate > 0, got {tower_rate}; to keep the tower as it is, "
+            "leave model.tuning out"
+        )
+    own = {id(weight) for weight in tower.parameters()}
+    learning = [weight for weight in parameters if weight.requires_grad]
+    outside = [weight for weight in learning if id(weight) not in own]
+    inside = [weight for weight in learning if id(weight) in own]
+    if tower_rate is None:
+        return [{"params": learning}]
+    groups: list[dict[str, Any]] = [{"params": outside}, {"params": inside, "lr": tower_rate}]
+    return [group for group in groups if group["params"]]
