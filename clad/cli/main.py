@@ -28,6 +28,7 @@ VERBS = {
     "predict": Verb("training", "scores and heat maps of images, without metrics"),
     "protocol": Verb("protocol", "train on one data set, test on another, as papers do"),
     "score": Verb("score", "score an image or a folder beside a few good parts, or by a run"),
+    "ablate": Verb("ablate", "train and test variants of a recipe, and print one table"),
     "report": Verb("report", "one page of a tested run: numbers, curves, heat maps"),
     "demo": Verb("demo", "train and test on real solar cells, then write the report"),
     "download": Verb("download", "fetch MVTec AD or VisA from their owners"),

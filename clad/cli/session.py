@@ -158,7 +158,7 @@ class TrainerCLI(LightningCLI):
 
     def _own_callbacks(self, is_watched: bool) -> list[Callback]:
         chosen = self.config_init.trainer
-        callbacks: list[Callback] = [KeepConfiguration(self._config_text())]
+        callbacks: list[Callback] = [KeepConfiguration(self.config_text())]
         if self.verb == "fit":
             callbacks.append(TellProgress(each_epoch=not is_watched))
             if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
@@ -181,7 +181,7 @@ class TrainerCLI(LightningCLI):
             return RUNS / self.recipe
         return create_run_dir(self.recipe, self.started)
 
-    def _config_text(self) -> str:
+    def config_text(self) -> str:
         """What a later run reads back: everything resolved but where this run writes."""
         config = self.config.clone()
         config.trainer.default_root_dir = None

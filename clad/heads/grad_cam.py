@@ -114,11 +114,11 @@ class GradCam(Head):
         (found,) = torch.autograd.grad(
             scores, tokens, torch.ones_like(scores), retain_graph=True, allow_unused=True
         )
-        if found is None:
+        if found is None or not found.any():
             raise ValueError(
                 f"expected tokens of layer {self.layer} on the way to the image embedding for "
-                "GradCam, got a layer that it does not come from; choose an earlier layer (on a "
-                "ViT, the class token reads the patches of the block before), or an adapter that "
-                "pools the tokens"
+                "GradCam, got a layer that does not change it; choose an earlier layer (on a ViT, "
+                "the class token reads the patches of the block before), or an adapter that pools "
+                "the tokens"
             )
         return found

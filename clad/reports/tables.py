@@ -69,9 +69,7 @@ def format_fraction(value: float, digits: int = 3) -> str:
 
 def to_text(table: Table) -> str:
     """Aligned columns for a terminal, with a rule above the means."""
-    header, *body = _cells(table)
-    widths = [max(display_width(row[i]) for row in (header, *body)) for i in range(len(header))]
-    lines = [_align(row, widths) for row in (header, *body)]
+    lines = align_columns(_cells(table))
     rule = "-" * len(lines[0])
     first_mean = len(lines) - table.num_means
     return "\n".join([lines[0], rule, *lines[1:first_mean], rule, *lines[first_mean:]])
@@ -94,6 +92,16 @@ def to_csv(table: Table) -> str:
     for name, values in table.rows:
         writer.writerow([name, *("" if math.isnan(value) else repr(value) for value in values)])
     return buffer.getvalue()
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line per row, columns of one width: the first to the left, the others to the right.
+
+    Args:
+        rows: At least one; all of the same length.
+    """
+    widths = [max(display_width(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [_align(row, widths) for row in rows]
 
 
 def _cells(table: Table) -> list[list[str]]:

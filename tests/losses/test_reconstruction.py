@@ -127,5 +127,5 @@ def test_lambda_may_be_zero_and_scales_nothing_but_the_sum() -> None:
     lighter = Reconstruction(weight=0.1, reconstructs_text=False)
     lighter.image_decoder = loss.image_decoder
     assert loss(inputs).item() == lighter(inputs).item()
-    with pytest.raises(ValueError, match="expected a loss weight >= 0, got -0.1; use 0"):
+    with pytest.raises(ValueError, match=r"expected a loss weight >= 0, got -0\.1; use 0"):
         Reconstruction(weight=-0.1)
