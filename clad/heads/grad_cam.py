@@ -15,12 +15,13 @@ from clad.heads.image_evidence import image_evidence
 from clad.types import Alignment, ImageFeatures, Prediction
 
 
-def grad_cam(tokens: Tensor, gradients: Tensor) -> Tensor:
+def grad_cam(tokens: Tensor, gradients: Tensor, centred: bool = False) -> Tensor:
     """``ReLU(sum_k w_k A_k)`` with w_k the mean of the gradient of channel k over positions.
 
     Args:
         tokens: (B, P, C) float, activations A.
         gradients: (B, P, C) float, derivative of each image's score with respect to its tokens.
+        centred: Count A_k from its mean over the positions of the image.
 
     Returns:
         (B, P) float, >= 0.
@@ -33,7 +34,8 @@ def grad_cam(tokens: Tensor, gradients: Tensor) -> Tensor:
     """
     expect_shape("gradients", gradients, tuple(tokens.shape))
     weights_BC = gradients.mean(1)
-    return torch.einsum("bpc,bc->bp", tokens, weights_BC).relu()
+    heat_BP = torch.einsum("bpc,bc->bp", tokens, weights_BC)
+    return (heat_BP - heat_BP.mean(1, keepdim=True) if centred else heat_BP).relu()
 
 
 class GradCam(Head):
@@ -49,7 +51,8 @@ class GradCam(Head):
 
     Source: CLAD (arXiv:2412.00890) with Grad-CAM (Selvaraju et al., ICCV 2017, arXiv:1610.02391).
     The paper differentiates the similarity S with the words; ``output: gaussian`` differentiates
-    1 - S(image, normal), so that the map shows what is abnormal instead of what is normal.
+    1 - S(image, normal), so that the map shows what is abnormal instead of what is normal. Its
+    formula is ``centred: false``.
 
     Args:
         layer: Position in the tower's token layers; -1 is the last.
@@ -57,6 +60,9 @@ class GradCam(Head):
             logit; ``gaussian`` is 1 - exp(-d^2 / sigma) with d the distance from the normal
             prototype. (A softmax has no gradient left where it saturates.)
         sigma: Width of ``gaussian`` in units of a squared distance, > 0.
+        centred: Count A_k from its mean over the image. Grad-CAM's ReLU takes 0 for "nothing here",
+            which holds behind a ReLU but not for tokens in general: there it can cut the whole map
+            away. Where an embedding of unit norm is linear in the tokens, the two are the same.
         sigma_px: Standard deviation of the Gaussian over the map, in pixels of the image.
     """
 
@@ -68,6 +74,7 @@ class GradCam(Head):
         layer: int = -1,
         output: Literal["logit", "gaussian"] = "logit",
         sigma: float = 1.0,
+        centred: bool = True,
         sigma_px: float = 4.0,
     ) -> None:
         super().__init__()
@@ -77,6 +84,7 @@ class GradCam(Head):
         self.layer = layer
         self.output: Literal["logit", "gaussian"] = output
         self.sigma = sigma
+        self.centred = centred
         self.sigma_px = sigma_px
 
     def forward(
@@ -99,8 +107,10 @@ class GradCam(Head):
         with torch.enable_grad():
             scores = image_evidence(alignment, self.output, self.sigma)
         gradients = self._gradients(scores, tokens)
-        heat = grad_cam(tokens.detach().float(), gradients.float()).unflatten(1, grid)
-        return Prediction(scores.detach(), enlarge(heat, image_size, self.sigma_px))
+        heat_BP = grad_cam(tokens.detach().float(), gradients.float(), self.centred)
+        return Prediction(
+            scores.detach(), enlarge(heat_BP.unflatten(1, grid), image_size, self.sigma_px)
+        )
 
     def _gradients(self, scores: Tensor, tokens: Tensor) -> Tensor:
         """(B, P, C) derivative of each image's score; images of a batch do not touch each other."""

@@ -70,6 +70,20 @@ class TestPixels:
         row, column = divmod(int(change[0].norm(dim=-1).argmax()), 28)
         assert (row < 5, column >= 23) == (True, True)
 
+    def test_tokens_are_those_of_timm_and_lie_on_the_way_to_the_summary(self, tower, cat):
+        pixels = tower.prepare(cat).requires_grad_()
+        features = tower.encode_pixels(pixels)
+        last, maps = tower.image_model.forward_intermediates(
+            pixels.contiguous(memory_format=torch.channels_last), indices=list(tower.layers)
+        )
+        for tokens, expected in zip(features.tokens, maps, strict=True):
+            assert torch.equal(tokens, expected.flatten(2).mT)
+        assert torch.equal(features.summary, tower.image_model.forward_head(last, pre_logits=True))
+        slopes = torch.autograd.grad(features.summary.square().sum(), features.tokens)
+        expected = torch.autograd.grad(last.mean((2, 3)).square().sum(), maps)
+        for found, slope in zip(slopes, expected, strict=True):
+            torch.testing.assert_close(found, slope.flatten(2).mT, atol=1e-5, rtol=1e-3)
+
     def test_image_and_text_are_not_said_to_match(self, tower, cat):
         assert not tower.is_aligned
         assert not tower.encode_image(cat).is_aligned
