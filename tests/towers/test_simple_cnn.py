@@ -73,7 +73,7 @@ def test_it_is_frozen_until_a_tuning_lets_it_learn(small, images):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.1 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_later_layers_are_made_of_the_tokens_handed_out(small, images):
