@@ -15,16 +15,16 @@ from clad.heads.image_evidence import image_evidence
 from clad.types import Alignment, ImageFeatures, Prediction
 
 
-def grad_cam(tokens: Tensor, gradients: Tensor, centred: bool = False) -> Tensor:
+def grad_cam(tokens: Tensor, gradients: Tensor, rectified: bool = True) -> Tensor:
     """``ReLU(sum_k w_k A_k)`` with w_k the mean of the gradient of channel k over positions.
 
     Args:
         tokens: (B, P, C) float, activations A.
         gradients: (B, P, C) float, derivative of each image's score with respect to its tokens.
-        centred: Count A_k from its mean over the positions of the image.
+        rectified: Whether to take the ReLU; without it, what lies below 0 keeps its order.
 
     Returns:
-        (B, P) float, >= 0.
+        (B, P) float; >= 0 where rectified.
 
     Raises:
         ValueError: If shapes differ.
@@ -35,14 +35,14 @@ def grad_cam(tokens: Tensor, gradients: Tensor, centred: bool = False) -> Tensor
     expect_shape("gradients", gradients, tuple(tokens.shape))
     weights_BC = gradients.mean(1)
     heat_BP = torch.einsum("bpc,bc->bp", tokens, weights_BC)
-    return (heat_BP - heat_BP.mean(1, keepdim=True) if centred else heat_BP).relu()
+    return heat_BP.relu() if rectified else heat_BP
 
 
 class GradCam(Head):
     """Scores as ``ImageText`` does, and maps which tokens that score comes from.
 
-    The map is Grad-CAM of the anomaly score itself: ReLU(sum_k w_k A_k) with A_k channel k of the
-    tokens of one layer and w_k the mean over positions of the score's derivative by A_k. Image and
+    The map is Grad-CAM of the anomaly score itself: sum_k w_k A_k with A_k channel k of the tokens
+    of one layer and w_k the mean over positions of the score's derivative by A_k. Image and
     map so always speak of the same evidence, and no mask is needed to learn it. It takes a backward
     pass per image; ``PatchText`` is sharper where patches were trained on masks.
 
@@ -52,7 +52,7 @@ class GradCam(Head):
     Source: CLAD (arXiv:2412.00890) with Grad-CAM (Selvaraju et al., ICCV 2017, arXiv:1610.02391).
     The paper differentiates the similarity S with the words; ``output: gaussian`` differentiates
     1 - S(image, normal), so that the map shows what is abnormal instead of what is normal. Its
-    formula is ``centred: false``.
+    formula is ``rectified: true``.
 
     Args:
         layer: Position in the tower's token layers; -1 is the last.
@@ -60,9 +60,9 @@ class GradCam(Head):
             logit; ``gaussian`` is 1 - exp(-d^2 / sigma) with d the distance from the normal
             prototype. (A softmax has no gradient left where it saturates.)
         sigma: Width of ``gaussian`` in units of a squared distance, > 0.
-        centred: Count A_k from its mean over the image. Grad-CAM's ReLU takes 0 for "nothing here",
-            which holds behind a ReLU but not for tokens in general: there it can cut the whole map
-            away. Where an embedding of unit norm is linear in the tokens, the two are the same.
+        rectified: Set to 0 what lies below, as the papers do. They take 0 for "nothing here", which
+            holds behind a ReLU but not for tokens in general: there it can cut a whole map away.
+            Without it, the same places stand out, and the others keep their order.
         sigma_px: Standard deviation of the Gaussian over the map, in pixels of the image.
     """
 
@@ -74,7 +74,7 @@ class GradCam(Head):
         layer: int = -1,
         output: Literal["logit", "gaussian"] = "logit",
         sigma: float = 1.0,
-        centred: bool = True,
+        rectified: bool = False,
         sigma_px: float = 4.0,
     ) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class GradCam(Head):
         self.layer = layer
         self.output: Literal["logit", "gaussian"] = output
         self.sigma = sigma
-        self.centred = centred
+        self.rectified = rectified
         self.sigma_px = sigma_px
 
     def forward(
@@ -107,7 +107,7 @@ class GradCam(Head):
         with torch.enable_grad():
             scores = image_evidence(alignment, self.output, self.sigma)
         gradients = self._gradients(scores, tokens)
-        heat_BP = grad_cam(tokens.detach().float(), gradients.float(), self.centred)
+        heat_BP = grad_cam(tokens.detach().float(), gradients.float(), self.rectified)
         return Prediction(
             scores.detach(), enlarge(heat_BP.unflatten(1, grid), image_size, self.sigma_px)
         )

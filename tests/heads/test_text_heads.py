@@ -39,7 +39,7 @@ class TestImageText:
         assert ImageText("probability")(NOTHING, alignment, NAMES, (4, 4)).scores.diff() == 0
 
     def test_an_unknown_output_is_refused(self):
-        with pytest.raises(ValueError, match="output to be one of logit, probability; got 'odds'"):
+        with pytest.raises(ValueError, match="one of gaussian, logit, probability; got 'odds'"):
             ImageText("odds")
 
 

@@ -56,7 +56,7 @@ def by_hand(task: AnomalyTask, batch) -> torch.Tensor:
 
 
 def test_a_frozen_tower_gives_maps_in_inference_mode(root):
-    task = zero_shot(GradCam(centred=False, sigma_px=0))
+    task = zero_shot(GradCam(rectified=True, sigma_px=0))
     make_trainer(inference_mode=True).test(task, datamodule=make_data(root), verbose=False)
     maps = task.collected.maps
     assert (maps > 0).any()
