@@ -20,7 +20,7 @@ from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
 from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
-from clad.tasks.learning_rates import learning_groups
+from clad.tasks.learning_rates import learning_groups, with_schedule
 from clad.tasks.preparation import (
     Batches,
     data_of,
@@ -147,11 +147,7 @@ class AnomalyTask(CheckpointSteps):
         if not self.terms:
             return None
         groups = learning_groups(self.parameters(), self.tower, self.tower_learning_rate)
-        optimizer = self.optimizer(groups)
-        if self.scheduler is None:
-            return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return with_schedule(self.optimizer(groups), self.scheduler)
 
     def encode(self, batch: Batch) -> ImageFeatures:
         """Adapted features; without a graph through the tower where nothing in it learns."""

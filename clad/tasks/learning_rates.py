@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lightning.pytorch.cli import LRSchedulerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from clad.towers.base import Tower
 
@@ -39,3 +42,13 @@ def learning_groups(
         return [{"params": learning}]
     groups: list[dict[str, Any]] = [{"params": outside}, {"params": inside, "lr": tower_rate}]
     return [group for group in groups if group["params"]]
+
+
+def with_schedule(
+    optimizer: Optimizer, scheduler: LRSchedulerCallable | None
+) -> OptimizerLRScheduler:
+    """The optimiser as Lightning takes it, its rates stepped after every batch."""
+    if scheduler is None:
+        return optimizer
+    schedule = {"scheduler": scheduler(optimizer), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}
