@@ -53,6 +53,7 @@ class SimpleCnn(MiniLMTower):
             torch.manual_seed(random_seed)
             self.image_model = nn.Sequential(*(_stage(*pair) for pair in pairwise(widths)))
         self.image_model.to(memory_format=torch.channels_last)
+        self._widths = widths[1:]
         self.token_dims = tuple(widths[layer + 1] for layer in self.layers)
         self.summary_dim = widths[-1]
         self.load_text()
@@ -66,11 +67,11 @@ class SimpleCnn(MiniLMTower):
 
     def image_parts(self) -> EncoderParts:
         """The five convolutions, each with its normalisation; nothing comes after them."""
-        blocks = [Block(each, each[0].out_channels, channels_dim=1) for each in self.image_model]
-        return EncoderParts(tuple(blocks), ())
+        blocks = zip(self.image_model, self._widths, strict=True)
+        return EncoderParts(tuple(Block(each, width, channels_dim=1) for each, width in blocks), ())
 
 
-def _stage(width_in: int, width_out: int) -> nn.Sequential:
+def _stage(width_in: int, width_out: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(width_in, width_out, kernel_size=3, stride=2, padding=1, bias=False),
         nn.GroupNorm(_GROUPS, width_out),

@@ -185,7 +185,12 @@ class TestTable2:
         assert changed == {
             "without contrastive loss": {"losses"},
             "without fine-tuning": {"tuning"},
-            "simple CNN encoder": {"tower"},
+            # It starts from random weights, so that all of it has to learn, and faster.
+            "simple CNN encoder": {"tower", "tuning", "tower_learning_rate"},
+        }
+        assert models["simple CNN encoder"]["tuning"]["init_args"] == {
+            **full["tuning"]["init_args"],
+            "image_blocks": 5,
         }
 
     def test_only_the_contrastive_loss_is_switched_off(self) -> None:
