@@ -55,6 +55,19 @@ def test_union_of_the_splits_with_the_domain_of_each_source(root):
     assert set(splits.notes) > set(alone.notes) | set(faces.notes)
 
 
+def test_domain_is_that_of_the_source_even_if_its_samples_do_not_say(root):
+    class Silent(VisA):
+        domain = "face"
+
+    silent = Part(Silent(), Path("visa"))
+    splits = Joined([silent, *parts("tile")]).list_samples(root, "all", seed=0)
+    assert {s.category: s.domain for s in every(splits)} == {
+        "candle": "face",
+        "pcb1": "face",
+        "tile": "industrial",
+    }
+
+
 def test_categories_that_two_parts_have_get_the_name_of_the_part(root):
     source = Joined(parts("mvtec", "tile", "visa"))
     names = {s.category for s in every(source.list_samples(root, "all", seed=0))}
