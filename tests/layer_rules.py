@@ -55,6 +55,7 @@ FENCES = {
     "open_clip": ("towers",),
     "timm": ("towers",),
     "transformers": ("towers",),
+    "peft": ("tuning.lora",),
     "lightning": ("data.datamodule", "tasks", "cli"),
     "matplotlib": ("reports",),
 }

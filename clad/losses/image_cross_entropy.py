@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from clad.checks import expect_shape
+from clad.checks import expect_range, expect_shape
 from clad.losses.base import Loss
 from clad.losses.pixels import expect_alignment
 from clad.types import LossInputs
@@ -35,9 +35,20 @@ class ImageCrossEntropy(Loss):
 
     Args:
         weight: Factor in the sum, >= 0.
+        logit_scale: What cosines are multiplied with in this term, > 0 (1 in AA-CLIP); None takes
+            the recipe's own multiplier.
     """
+
+    def __init__(self, weight: float = 1.0, logit_scale: float | None = None) -> None:
+        super().__init__(weight)
+        if logit_scale is not None:
+            expect_range("logit_scale", logit_scale, 1e-4, 1e4)
+        self.logit_scale = logit_scale
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar over all images of the batch."""
         alignment = expect_alignment(inputs, type(self).__name__)
-        return image_cross_entropy(alignment.image_logits, inputs.batch.labels)
+        logits = alignment.image_logits
+        if self.logit_scale is not None:
+            logits = logits * (self.logit_scale / alignment.logit_scale)
+        return image_cross_entropy(logits, inputs.batch.labels)

@@ -25,11 +25,12 @@ class StateEnsemble(PromptStrategy):
     APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382) with ``average: unit``.
 
     Args:
-        ensemble: Name of a shipped set (``winclip``, ``april_gan``, ``ada_clip``) or path of a YAML
-            file of the same layout.
+        ensemble: Name of a shipped set (``winclip``, ``april_gan``, ``ada_clip``, ``aa_clip``) or
+            path of a YAML file of the same layout.
         average: ``raw`` averages embeddings as they come and normalises the mean; ``unit``
             normalises each embedding first, so that long ones count no more than others.
-        words: YAML file whose class names replace shipped ones; see docs/prompts.md.
+        words: YAML file whose class names replace shipped ones, or a shipped list of such names
+            (``aa_clip``); see docs/prompts.md.
     """
 
     def __init__(

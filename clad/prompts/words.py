@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 
 WORDS_FOLDER = Path(__file__).parent / "words"
+CLASS_NAMES_FOLDER = Path(__file__).parent / "class_names"
 GENERIC = "generic"
 SLOT = "{}"
 PART_SEPARATOR = "/"
@@ -83,14 +84,15 @@ def class_words(category: str, words: Path | None = None) -> ClassWords:
     Args:
         category: As the data set spells it, e.g. ``metal_nut``; of a name ``part/metal_nut`` that
             is not described as a whole, what follows the last slash counts.
-        words: A user's word file, or None for the shipped words alone.
+        words: A user's word file, the name of a shipped list of class names (``aa_clip``), or None
+            for the shipped words alone.
 
     Raises:
         FileNotFoundError: If ``words`` is not there.
         ValueError: If ``words`` is malformed.
     """
     shipped = shipped_words()
-    own = {} if words is None else _read_once(Path(words), _modified(Path(words)))
+    own = {} if words is None else _own_words(Path(words))
     if category not in shipped and category not in own:
         category = category.rpartition(PART_SEPARATOR)[2]
     entry = shipped.get(category, WordEntry())
@@ -105,6 +107,12 @@ def class_words(category: str, words: Path | None = None) -> ClassWords:
         normal=_fill(entry.normal or generic.normal, class_name),
         defects={kind: _fill(texts, class_name) for kind, texts in defects.items()},
     )
+
+
+def _own_words(words: Path) -> dict[str, WordEntry]:
+    shipped = CLASS_NAMES_FOLDER / f"{words}.yaml"
+    path = shipped if not words.suffix and shipped.is_file() else words
+    return _read_once(path, _modified(path))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +162,32 @@ def trained_parts(path: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "trained the same parts as model.initial_weights"
         )
     return shared
+
+
+def expect_none_random(
+    tower: Tower, tuning: Tuning | None, found: Collection[str] = frozenset()
+) -> None:
+    """Refuse weights that the tuning added, that will not learn, and that no stage has trained.
+
+    Args:
+        tower: With the tuning applied.
+        tuning: Knows what it added.
+        found: Names in the task that an earlier stage brings.
+
+    Raises:
+        ValueError: If there is one, with its name.
+    """
+    random = [
+        name
+        for name, weight in tower.named_parameters()
+        if tuning is not None
+        and tuning.is_own(name)
+        and not weight.requires_grad
+        and _TOWER + name not in found
+    ]
+    if random:
+        raise ValueError(
+            f"expected an earlier stage that trained {random[0]}, which does not learn in this "
+            f"one, got none; give its checkpoint as model.initial_weights, or let it learn "
+            f"({type(tuning).__name__})"
+        )

@@ -12,6 +12,7 @@ from torch import Tensor
 from clad.heads.base import Head
 from clad.prompts.base import PrototypeCache
 from clad.tasks.checkpoint import (
+    expect_none_random,
     expect_same_weights,
     read_entries,
     trained_parts,
@@ -44,17 +45,23 @@ class CheckpointSteps(EvaluationSteps):
 
     def on_fit_start(self) -> None:
         """Take over an earlier stage, unless this training continues one."""
-        if self.initial_weights is not None and not self._is_trained:
+        if self._is_trained:
+            return
+        if self.initial_weights is not None:
             self.take_over(self.initial_weights)
+        else:
+            expect_none_random(self.tower, self.tuning)
 
     def take_over(self, path: Path) -> None:
         """Start from the trained parts of an earlier stage, and say which they were.
 
         Raises:
             FileNotFoundError: If the checkpoint is not there.
-            ValueError: If it holds none of this recipe's parts, or one in another shape.
+            ValueError: If it holds none of this recipe's parts, one in another shape, or not all
+                that the tuning added and that will not learn.
         """
         found = trained_parts(path, self._kept())
+        expect_none_random(self.tower, self.tuning, found)
         self.load_state_dict(found, strict=False)
         self._prototypes.clear()
         rank_zero_info(f"Took over {len(found)} tensors from {path}: {', '.join(found)}")

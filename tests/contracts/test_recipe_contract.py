@@ -77,6 +77,14 @@ def with_fake_tower(recipe: Path) -> dict[str, Any]:
     return content
 
 
+def earlier_stage(recipe: Path) -> Path | None:
+    """The recipe whose checkpoint this one starts from, as its header tells."""
+    named = re.search(
+        r"^# After: clad fit --config configs/recipes/(\w+\.yaml)", header(recipe), re.M
+    )
+    return None if named is None else recipe.with_name(named[1])
+
+
 def test_the_command_line_reads_it_and_fills_in_the_rest(recipe, capsys):
     assert main(["fit", "--config", str(recipe), "--data.root=images", "--print_config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
@@ -124,6 +132,19 @@ def test_it_trains_and_tests_on_a_miniature(recipe, tmp_path, monkeypatch, capsy
     for kind, category in enumerate(CATEGORIES):
         folder = tmp_path / "images" / category
         save_category(folder, np.random.default_rng(kind), kind, num_train=16, num_test=2)
+    stage = earlier_stage(recipe)
+    first = [] if stage is None else ["--model.initial_weights", str(train(stage, tmp_path))]
+    checkpoint = train(recipe, tmp_path, *first)
+    assert checkpoint.stat().st_size < 8 * 2**20, "a run keeps a few MB, never the tower"
+    run = checkpoint.parents[1]
+    command = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(checkpoint)]
+    assert main([*command, f"--trainer.default_root_dir={run}"]) == 0, capsys.readouterr().err
+    mean = json.loads((run / "metrics.json").read_text())["test"]["mean"]
+    assert {"image_auroc", "pixel_auroc", "pixel_aupro"} <= set(mean)
+
+
+def train(recipe: Path, folder: Path, *arguments: str) -> Path:
+    """The checkpoint of one epoch on the miniature in ``folder``, around a fake tower."""
     content = with_fake_tower(recipe)
     content["data"] |= {"root": "images", "categories": "all", "image_size": 32, "num_workers": 0}
     for name in ("shots", "anomalies_per_type", "reserved_per_type", "anomaly_share"):
@@ -133,13 +154,9 @@ def test_it_trains_and_tests_on_a_miniature(recipe, tmp_path, monkeypatch, capsy
         "init_args": {"validation_fraction": 0.4},
     }
     content["trainer"] |= {"max_epochs": 1, "accelerator": "cpu"}
-    small = tmp_path / recipe.name
+    small = folder / recipe.name
     small.write_text(yaml.safe_dump(content))
-
-    assert main(["fit", "--config", str(small), "--trainer.default_root_dir=run"]) == 0
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    assert checkpoint.stat().st_size < 8 * 2**20, "a run keeps a few MB, never the tower"
-    command = ["test", "--config", "run/config.yaml", "--ckpt_path", str(checkpoint)]
-    assert main([*command, "--trainer.default_root_dir=run"]) == 0, capsys.readouterr().err
-    mean = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["mean"]
-    assert {"image_auroc", "pixel_auroc", "pixel_aupro"} <= set(mean)
+    run = folder / f"run_{recipe.stem}"
+    command = ["fit", "--config", str(small), f"--trainer.default_root_dir={run}"]
+    assert main([*command, *arguments]) == 0
+    return run / "checkpoints" / "last.ckpt"

@@ -6,8 +6,9 @@ import pytest
 import torch
 from fakes import FakeTower, fake_batch
 
+from clad.alignment import align
 from clad.losses.image_cross_entropy import ImageCrossEntropy, image_cross_entropy
-from clad.types import LossInputs
+from clad.types import LossInputs, TextPrototypes
 
 
 def test_by_hand() -> None:
@@ -41,3 +42,20 @@ def test_refusals() -> None:
     inputs = LossInputs(batch, FakeTower().encode_image(batch.images), None, None)
     with pytest.raises(ValueError, match="expected text logits for ImageCrossEntropy, got none"):
         ImageCrossEntropy()(inputs)
+
+
+def test_a_scale_of_its_own_replaces_that_of_the_recipe() -> None:
+    batch = fake_batch()
+    tower = FakeTower()
+    features = tower.encode_image(batch.images)
+    words = torch.nn.functional.normalize(torch.randn(2, 2, tower.embed_dim), dim=-1)
+    prototypes = TextPrototypes(("bottle", "pcb1"), words)
+    inputs = LossInputs(
+        batch, features, prototypes, align(features, prototypes, batch.categories, 50.0)
+    )
+    cosines = torch.einsum("bd,bkd->bk", features.pooled, words[[0, 0, 1, 1]])
+    for scale, given in ((50.0, None), (1.0, 1.0), (3.0, 3.0)):
+        expected = torch.nn.functional.cross_entropy(scale * cosines, batch.labels)
+        torch.testing.assert_close(ImageCrossEntropy(logit_scale=given)(inputs), expected)
+    with pytest.raises(ValueError, match="expected logit_scale in"):
+        ImageCrossEntropy(logit_scale=0)

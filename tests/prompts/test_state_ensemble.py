@@ -8,6 +8,7 @@ from clad.prompts.ensemble_files import ENSEMBLES_FOLDER, load_ensemble
 from clad.prompts.state_ensemble import StateEnsemble
 
 SHIPPED = {"winclip": (7, 4, 22), "april_gan": (7, 5, 35), "ada_clip": (7, 5, 4)}
+SHIPPED["aa_clip"] = (3, 5, 2)
 
 
 def test_every_shipped_set_is_counted() -> None:

@@ -148,17 +148,30 @@ class Added(Tuning):
         return ".added." in name
 
 
-@pytest.mark.parametrize("learns", [True, False])
-def test_what_tuning_added_is_kept_where_it_does_not_learn(root, tmp_path, learns):
-    path = tmp_path / "added.ckpt"
-    task = words_only(tuning=Added(learns))
-    fitted(root, task, max_epochs=1, seed=3).save_checkpoint(path)
-    state = torch.load(path, weights_only=True)["state_dict"]
-    assert {name for name in state if name.startswith("tower.")} == {
-        "tower.convolutions.0.added.weight"
-    }
-    fresh = words_only(tuning=Added(learns))
-    torch.testing.assert_close(scores_of(root, fresh, path), scores_of(root, task))
+def test_what_tuning_added_is_kept_where_it_does_not_learn(root, tmp_path):
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    early = words_only(tuning=Added(learns=True))
+    fitted(root, early, max_epochs=1, seed=3).save_checkpoint(first)
+    task = words_only(tuning=Added(learns=False), initial_weights=first)
+    fitted(root, task, max_epochs=1, seed=4).save_checkpoint(second)
+    added = "tower.convolutions.0.added.weight"
+    trained = early.tower.convolutions[0].added.weight
+    for path in (first, second):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert {name for name in state if name.startswith("tower.")} == {added}
+        assert torch.equal(state[added], trained)
+    fresh = words_only(tuning=Added(learns=False))
+    np.testing.assert_allclose(scores_of(root, fresh, second), scores_of(root, task), atol=1e-6)
+
+
+def test_random_weights_that_would_never_learn_are_refused(root, first):
+    alone = words_only(tuning=Added(learns=False))
+    message = r"stage that trained convolutions.0.added.weight, .* got none; give its checkpoint"
+    with pytest.raises(ValueError, match=message):
+        fitted(root, alone, max_epochs=1)
+    # The first stage trained an adapter, but not these.
+    with pytest.raises(ValueError, match=message):
+        fitted(root, words_only(tuning=Added(learns=False), initial_weights=first[1]))
 
 
 def test_statistics_of_what_rests_are_not_kept(root, tmp_path):
