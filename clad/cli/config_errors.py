@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clad.cli.errors import closest, one_sentence
 
-_MANY = 12
+_MANY = 16
 """Of more alternatives than this, only the closest is named."""
 
 

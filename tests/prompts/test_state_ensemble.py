@@ -8,7 +8,7 @@ from clad.prompts.ensemble_files import ENSEMBLES_FOLDER, load_ensemble
 from clad.prompts.state_ensemble import StateEnsemble
 
 SHIPPED = {"winclip": (7, 4, 22), "april_gan": (7, 5, 35), "ada_clip": (7, 5, 4)}
-SHIPPED["aa_clip"] = (3, 5, 2)
+SHIPPED |= {"aa_clip": (3, 5, 2)}
 
 
 def test_every_shipped_set_is_counted() -> None:
@@ -120,7 +120,7 @@ def test_malformed_set_is_refused(tmp_path, text, message) -> None:
 
 
 def test_unknown_choices_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="to be one of ada_clip, april_gan, winclip; got 'winclp'"):
+    with pytest.raises(ValueError, match="aa_clip, ada_clip, april_gan, winclip; got 'winclp'"):
         StateEnsemble("winclp")
     with pytest.raises(ValueError, match="expected average to be one of raw, unit; got 'mean'"):
         StateEnsemble(average="mean")  # type: ignore[arg-type]

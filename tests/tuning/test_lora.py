@@ -133,9 +133,7 @@ def test_attention_among_values_sees_the_update():
     )
     # By the formula, head by head.
     values = tokens[0] @ (joint.original + joint[0].lora_B @ joint[0].lora_A)[16:].T
-    heads = []
-    for v in values.split(4, dim=1):
-        heads.append(torch.softmax(v @ v.T / math.sqrt(4), dim=-1) @ v)
+    heads = [torch.softmax(v @ v.T / math.sqrt(4), dim=-1) @ v for v in values.split(4, dim=1)]
     weight = out.original + out[0].lora_B @ out[0].lora_A
     torch.testing.assert_close(found[0], torch.cat(heads, dim=1) @ weight.T)
     found.sum().backward()
@@ -196,9 +194,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_an_unknown_layer_is_refused_with_those_that_are_there():
-    with pytest.raises(
-        ValueError, match=r"got \['qkv'\]; module names there end in attn, c_fc, c_"
-    ):
+    with pytest.raises(ValueError, match=r"got \['qkv'\]; module names there end in attn, c_fc, "):
         Lora(layers=("attn", "qkv")).apply(OpenClipTower(CLIP, "random"))
 
 

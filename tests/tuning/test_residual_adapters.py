@@ -219,9 +219,7 @@ def test_refusals():
         ResidualAdapters(share=1.5)
     with pytest.raises(ValueError, match=r"expected image_blocks of at most 7, .* got 8; lower it"):
         ResidualAdapters(image_blocks=8).apply(FakeTower())
-    with pytest.raises(
-        ValueError, match=r"expected blocks that can hold an adapter, got Sequentia"
-    ):
+    with pytest.raises(ValueError, match=r"expected blocks that can hold an adapter, got Seq"):
         ResidualAdapters(image_blocks=1).apply(SequenceTower())
 
 
