@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,11 +31,41 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
     log-softmax makes needless here.
     """
     expect_shape("logits", logits, (targets.shape[0], 2, *targets.shape[1:]))
-    log_p = functional.log_softmax(logits, dim=1)
-    # With two classes, 1 - p of one is p of the other: exact where p is near 1.
-    other = (gamma * log_p.flip(1)).exp()
-    cost = -other * log_p
-    return ((1 - targets) * cost[:, 0] + targets * cost[:, 1]).mean()
+    return focal_of_margin(logits[:, 1] - logits[:, 0], targets, gamma)
+
+
+def focal_of_margin(margin: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
+    """The focal loss of logits that differ by ``margin``; see ``focal``.
+
+    Args:
+        margin: (M, ...) float, the anomalous logit less the normal one.
+        targets: (M, ...) float in [0, 1], or bool.
+        gamma: Focusing exponent, >= 0.
+
+    Returns:
+        Scalar float, >= 0.
+
+    Raises:
+        ValueError: If shapes do not fit.
+    """
+    expect_shape("targets", targets, tuple(margin.shape))
+    if targets.dtype == torch.bool:
+        sign = 1 - 2 * targets.to(margin.dtype)
+        return _cost_of_wrong(sign * margin, gamma).mean()
+    normal, anomalous = _cost_of_wrong(margin, gamma), _cost_of_wrong(-margin, gamma)
+    return ((1 - targets) * normal + targets * anomalous).mean()
+
+
+def _cost_of_wrong(margin: Tensor, gamma: float) -> Tensor:
+    """Cost of each item, with the margin by which the wrong logit exceeds the right one.
+
+    The wrong side's probability is ``sigmoid(margin)``, the right side's logarithm is
+    ``-softplus(margin)``: exact where one of the two is near 1.
+    """
+    wrong = torch.sigmoid(margin)
+    if 0 < gamma < 1:  # the derivative of the power is infinite at 0
+        wrong = wrong.clamp_min(torch.finfo(wrong.dtype).tiny)
+    return wrong.pow(gamma) * functional.softplus(margin)
 
 
 def expect_gamma(gamma: float) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clad.checks import expect_choice, expect_shape
 from clad.losses.base import Loss
-from clad.losses.pixels import RESOLUTIONS, Resolution, logits_and_targets, nothing
+from clad.losses.pixels import RESOLUTIONS, Resolution, margins_and_targets, nothing
 from clad.types import LossInputs
 
 
@@ -79,12 +79,12 @@ class PatchDice(Loss):
         """Scalar over the images with a mask; zero where the batch has none."""
         who = type(self).__name__
         total = nothing(inputs, who)
-        for logits, targets in logits_and_targets(inputs, self.resolution, who):
+        for margins, targets in margins_and_targets(inputs, self.resolution, who):
             if len(targets):
-                normal, anomalous = torch.softmax(logits, dim=1).unbind(dim=1)
-                total = total + self._dice(anomalous, targets)
+                truth = targets.to(margins.dtype)
+                total = total + self._dice(torch.sigmoid(margins), truth)
                 if self.channels == "both":
-                    total = total + self._dice(normal, 1 - targets)
+                    total = total + self._dice(torch.sigmoid(-margins), 1 - truth)
         return total
 
     def _dice(self, probability: Tensor, targets: Tensor) -> Tensor:

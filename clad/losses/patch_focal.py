@@ -6,8 +6,8 @@ from torch import Tensor
 
 from clad.checks import expect_choice
 from clad.losses.base import Loss
-from clad.losses.focal import expect_gamma, focal
-from clad.losses.pixels import RESOLUTIONS, Resolution, logits_and_targets, nothing
+from clad.losses.focal import expect_gamma, focal_of_margin
+from clad.losses.pixels import RESOLUTIONS, Resolution, margins_and_targets, nothing
 from clad.types import LossInputs
 
 
@@ -38,7 +38,7 @@ class PatchFocal(Loss):
         """Scalar over the images with a mask; zero where the batch has none."""
         who = type(self).__name__
         total = nothing(inputs, who)
-        for logits, targets in logits_and_targets(inputs, self.resolution, who):
+        for margins, targets in margins_and_targets(inputs, self.resolution, who):
             if len(targets):
-                total = total + focal(logits, targets, self.gamma)
+                total = total + focal_of_margin(margins, targets, self.gamma)
         return total

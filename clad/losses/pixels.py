@@ -1,4 +1,4 @@
-"""Patch logits beside masks at one resolution: shared by the pixel losses."""
+"""Patch margins beside masks at one resolution: shared by the pixel losses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clad.features import enlarge
 from clad.types import Alignment, LossInputs
 
 Resolution = Literal["grid", "image", "image_probability"]
@@ -29,36 +30,43 @@ def expect_alignment(inputs: LossInputs, who: str) -> Alignment:
     return inputs.alignment
 
 
-def logits_and_targets(
+def margins_and_targets(
     inputs: LossInputs, resolution: Resolution, who: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Layer by layer, logits (M, 2, h, w) and targets (M, h, w) of the M images with a mask.
+    """Layer by layer, margins (M, h, w) and targets (M, h, w) of the M images with a mask.
 
-    ``image`` enlarges the logits to the mask (bilinear, as APRIL-GAN does, but with pixel centres
-    aligned instead of corners); ``image_probability`` enlarges their softmax, as AnomalyCLIP does,
-    and what comes out is its logarithm; ``grid`` shrinks the mask to the patches instead, where a
-    target is the anomalous fraction of a patch's pixels: 256 times less work for 16-pixel patches.
-    Images whose mask is unknown are left out; where none is left, M is 0.
+    A margin is the anomalous logit less the normal one: all that a softmax of two looks at, at half
+    the work. ``image`` enlarges it to the mask (bilinear, as APRIL-GAN does its logits, but with
+    pixel centres aligned instead of corners), and the mask stays bool; ``image_probability``
+    enlarges the probabilities, as AnomalyCLIP does, and gives the margin that they come from;
+    ``grid`` shrinks the mask to the patches instead, where a target is the anomalous fraction of a
+    patch's pixels: 256 times less work for 16-pixel patches. Images whose mask is unknown are left
+    out; where none is left, M is 0.
     """
     alignment = expect_alignment(inputs, who)
     known = inputs.batch.has_mask
-    masks = inputs.batch.masks[known].float()
+    masks = inputs.batch.masks[known]
     for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True):
-        logits = logits_BP2[known].float().transpose(1, 2).unflatten(2, grid)
-        if len(masks) == 0:
-            yield logits, masks.new_zeros(0, *grid)
-        elif resolution == "image":
-            yield _enlarged(logits, masks), masks
-        elif resolution == "image_probability":
-            probability = _enlarged(torch.softmax(logits, dim=1), masks)
-            # Far apart logits underflow; the smallest normal number keeps the logarithm finite.
-            yield probability.clamp_min(torch.finfo(probability.dtype).tiny).log(), masks
-        else:
-            yield logits, functional.adaptive_avg_pool2d(masks.unsqueeze(1), grid).squeeze(1)
+        logits = logits_BP2[known].float()
+        margins = (logits[..., 1] - logits[..., 0]).unflatten(1, grid)
+        with torch.autocast(margins.device.type, enabled=False):  # it would round the products
+            found = _at(resolution, margins, masks)
+        yield found
 
 
-def _enlarged(maps: Tensor, masks: Tensor) -> Tensor:
-    return functional.interpolate(maps, masks.shape[-2:], mode="bilinear", align_corners=False)
+def _at(resolution: Resolution, margins: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Margins and targets at a resolution."""
+    grid, size = (margins.shape[1], margins.shape[2]), (masks.shape[1], masks.shape[2])
+    if len(masks) == 0:
+        return margins, torch.zeros_like(margins)
+    if resolution == "image":
+        return enlarge(margins, size), masks
+    if resolution == "image_probability":
+        sides = [enlarge(torch.sigmoid(side), size) for side in (margins, -margins)]
+        # Far apart logits underflow; the smallest normal number keeps logarithms finite.
+        anomalous, normal = (side.clamp_min(torch.finfo(side.dtype).tiny).log() for side in sides)
+        return anomalous - normal, masks
+    return margins, functional.adaptive_avg_pool2d(masks.float().unsqueeze(1), grid).squeeze(1)
 
 
 def nothing(inputs: LossInputs, who: str) -> Tensor:

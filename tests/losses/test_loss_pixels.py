@@ -10,10 +10,9 @@ from fakes import FakeTower, fake_batch
 from torch.nn import functional
 
 from clad.alignment import align
-from clad.losses.focal import focal
 from clad.losses.patch_dice import PatchDice, dice
 from clad.losses.patch_focal import PatchFocal
-from clad.losses.pixels import logits_and_targets
+from clad.losses.pixels import margins_and_targets
 from clad.prompts.single_pair import SinglePair
 from clad.types import LossInputs
 
@@ -41,42 +40,65 @@ def test_grid_targets_are_fractions_of_pixels() -> None:
     masks = torch.zeros(1, 32, 32, dtype=torch.bool)
     masks[0, 0:8, 0:4] = True  # half of the first of 4 x 4 patches
     masks[0, 8:16, 16:32] = True  # patches (1, 2) and (1, 3)
-    layers = list(logits_and_targets(inputs_for(replace(batch, masks=masks)), "grid", "test"))
+    layers = list(margins_and_targets(inputs_for(replace(batch, masks=masks)), "grid", "test"))
     fine = torch.zeros(4, 4)
     fine[0, 0], fine[1, 2:] = 0.5, 1
     torch.testing.assert_close(layers[0][1][0], fine)
     coarse = torch.tensor([[0.125, 0.5], [0.0, 0.0]])
     torch.testing.assert_close(layers[1][1][0], coarse)
-    assert [tuple(logits.shape) for logits, _ in layers] == [(1, 2, 4, 4), (1, 2, 2, 2)]
+    assert [tuple(margins.shape) for margins, _ in layers] == [(1, 4, 4), (1, 2, 2)]
 
 
-def test_logits_keep_their_place_on_the_grid() -> None:
+def test_margins_keep_their_place_on_the_grid() -> None:
     inputs = inputs_for(fake_batch())
-    logits, _ = next(logits_and_targets(inputs, "grid", "test"))
+    margins, _ = next(margins_and_targets(inputs, "grid", "test"))
     assert inputs.alignment is not None
     # Patch 6 of a 4 x 4 grid is row 1, column 2.
-    torch.testing.assert_close(logits[1, :, 1, 2], inputs.alignment.patch_logits[0][1, 6])
+    normal, anomalous = inputs.alignment.patch_logits[0][1, 6]
+    torch.testing.assert_close(margins[1, 1, 2], anomalous - normal)
+
+
+def enlarged(inputs: LossInputs, layer: int) -> torch.Tensor:
+    """(4, 2, 32, 32) logits of a layer at image size, both channels, as in APRIL-GAN's code."""
+    assert inputs.alignment is not None
+    grid = inputs.alignment.grids[layer]
+    coarse = inputs.alignment.patch_logits[layer].transpose(1, 2).unflatten(2, grid)
+    return functional.interpolate(coarse, (32, 32), mode="bilinear")
+
+
+def slow_focal(logits: torch.Tensor, targets: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Mean of -(1 - p)^gamma log p with the probability p of the true side."""
+    p = logits.softmax(1)
+    true = torch.where(targets.bool(), p[:, 1], p[:, 0])
+    return (-((1 - true) ** gamma) * true.log()).mean()
 
 
 def test_modules_sum_over_layers() -> None:
     inputs = inputs_for(fake_batch())
-    layers = list(logits_and_targets(inputs, "image", "test"))
-    assert all(targets.shape == (4, 32, 32) for _, targets in layers)
-    by_hand = sum(focal(logits, targets, 1.5) for logits, targets in layers)
+    layers = [enlarged(inputs, layer) for layer in (0, 1)]
+    targets = inputs.batch.masks.float()
+    by_hand = sum(slow_focal(logits, targets, 1.5) for logits in layers)
     torch.testing.assert_close(PatchFocal(gamma=1.5, resolution="image")(inputs), by_hand)
     both = sum(
         dice(logits.softmax(1)[:, 1], targets) + dice(logits.softmax(1)[:, 0], 1 - targets)
-        for logits, targets in layers
+        for logits in layers
     )
     torch.testing.assert_close(PatchDice(channels="both", resolution="image")(inputs), both)
 
 
 def test_image_resolution_enlarges_logits_bilinearly() -> None:
     inputs = inputs_for(fake_batch())
-    assert inputs.alignment is not None
-    coarse = inputs.alignment.patch_logits[1].transpose(1, 2).reshape(4, 2, 2, 2)
-    large = functional.interpolate(coarse, (32, 32), mode="bilinear")
-    torch.testing.assert_close(list(logits_and_targets(inputs, "image", "t"))[1][0], large)
+    for layer, (margins, masks) in enumerate(margins_and_targets(inputs, "image", "t")):
+        logits = enlarged(inputs, layer)
+        torch.testing.assert_close(margins, logits[:, 1] - logits[:, 0])
+        assert torch.equal(masks, inputs.batch.masks)
+
+
+def test_image_resolution_is_exact_under_autocast() -> None:
+    inputs = inputs_for(fake_batch())
+    plain = PatchFocal(resolution="image")(inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(PatchFocal(resolution="image")(inputs), plain)
 
 
 def test_image_resolution_may_enlarge_probabilities_instead() -> None:
@@ -85,10 +107,10 @@ def test_image_resolution_may_enlarge_probabilities_instead() -> None:
     assert inputs.alignment is not None
     coarse = inputs.alignment.patch_logits[1].softmax(-1).transpose(1, 2).reshape(4, 2, 2, 2)
     large = functional.interpolate(coarse, (32, 32), mode="bilinear")
-    found = list(logits_and_targets(inputs, "image_probability", "t"))[1][0]
-    torch.testing.assert_close(found.softmax(1), large)
-    other = list(logits_and_targets(inputs, "image", "t"))[1][0]
-    assert not torch.allclose(found.softmax(1), other.softmax(1), atol=1e-4)
+    found = list(margins_and_targets(inputs, "image_probability", "t"))[1][0]
+    torch.testing.assert_close(found.sigmoid(), large[:, 1])
+    other = list(margins_and_targets(inputs, "image", "t"))[1][0]
+    assert not torch.allclose(found.sigmoid(), other.sigmoid(), atol=1e-4)
 
 
 def test_probabilities_that_underflow_stay_finite() -> None:
@@ -117,10 +139,10 @@ def test_images_without_a_mask_are_left_out(loss) -> None:
     torch.testing.assert_close(loss(inputs_for(replace(batch, masks=turned))), value)
     known = fake_batch()
     rows = torch.tensor([0, 2, 3])
-    layers = logits_and_targets(inputs, "grid", "test")
-    whole = logits_and_targets(inputs_for(known), "grid", "test")
-    for (logits, targets), (all_logits, all_targets) in zip(layers, whole, strict=True):
-        torch.testing.assert_close(logits, all_logits[rows])
+    layers = margins_and_targets(inputs, "grid", "test")
+    whole = margins_and_targets(inputs_for(known), "grid", "test")
+    for (margins, targets), (all_margins, all_targets) in zip(layers, whole, strict=True):
+        torch.testing.assert_close(margins, all_margins[rows])
         torch.testing.assert_close(targets, all_targets[rows])
 
 
@@ -142,7 +164,7 @@ def test_the_true_map_costs_less_than_its_inverse(loss) -> None:
     for sign in (1, -1):
         logits = tuple(
             sign * 10 * torch.stack([1 - 2 * t, 2 * t - 1], dim=1).flatten(2).transpose(1, 2)
-            for _, t in logits_and_targets(inputs, "grid", "test")
+            for _, t in margins_and_targets(inputs, "grid", "test")
         )
         alignment = replace(inputs.alignment, patch_logits=logits)
         values.append(loss(replace(inputs, alignment=alignment)).item())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clad.losses.focal import focal
+from clad.losses.focal import focal, focal_of_margin
 from clad.losses.patch_focal import PatchFocal
 
 
@@ -46,6 +46,17 @@ def test_gradient_and_its_limits() -> None:
     value.backward()
     assert value.item() == pytest.approx(200)
     assert torch.isfinite(extreme.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_hard_targets_cost_what_fractions_of_0_and_1_cost(gamma) -> None:
+    margin = 20 * torch.randn(3, 50, dtype=torch.float64, requires_grad=True)
+    truth = torch.rand(3, 50) > 0.5
+    costs = [focal_of_margin(margin, t, gamma) for t in (truth, truth.double())]
+    torch.testing.assert_close(*costs)
+    slopes = [torch.autograd.grad(cost, margin)[0] for cost in costs]
+    torch.testing.assert_close(*slopes)
+    assert slopes[0].isfinite().all()
 
 
 def test_refusals() -> None:
