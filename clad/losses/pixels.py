@@ -44,7 +44,8 @@ def margins_and_targets(
     out; where none is left, M is 0.
     """
     alignment = expect_alignment(inputs, who)
-    known = inputs.batch.has_mask
+    has_mask = inputs.batch.has_mask
+    known: Tensor | slice = slice(None) if bool(has_mask.all()) else has_mask
     masks = inputs.batch.masks[known]
     for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True):
         logits = logits_BP2[known].float()
