@@ -11,6 +11,7 @@ from torch import Tensor
 from clad.checks import expect_choice, expect_range
 from clad.features import enlarge, top_mean
 from clad.heads.base import Head
+from clad.heads.text_maps import difference, layer_differences, pixel_probabilities
 from clad.types import Alignment, ImageFeatures, Prediction
 
 
@@ -32,8 +33,9 @@ class PatchText(Head):
             embedding of the whole image against the same prototypes (APRIL-GAN without references,
             AnomalyCLIP); ``mean`` of that and the largest value of the map (AA-CLIP), without the
             test-set scaling of its code.
-        average: What is averaged over layers for the map: their ``values``, or ``logits`` at image
-            size before they become values (AdaCLIP). Only for probabilities is that a difference.
+        average: What is averaged over layers for the map: ``values`` of patches, enlarged;
+            ``pixels``, the values of logits that were enlarged first (APRIL-GAN); or ``logits`` at
+            image size, before they become values (AdaCLIP). A difference for probabilities only.
     """
 
     needs_text = True
@@ -44,7 +46,7 @@ class PatchText(Head):
         top_share: float = 0.01,
         sigma_px: float = 4.0,
         score: Literal["patches", "image", "mean"] = "patches",
-        average: Literal["values", "logits"] = "values",
+        average: Literal["values", "pixels", "logits"] = "values",
     ) -> None:
         super().__init__()
         expect_choice("output", output, ("logit", "probability"))
@@ -54,7 +56,7 @@ class PatchText(Head):
         self.output = output
         self.top_share = top_share
         self.sigma_px = sigma_px
-        expect_choice("average", average, ("values", "logits"))
+        expect_choice("average", average, ("values", "pixels", "logits"))
         self.score = score
         self.average = average
 
@@ -68,15 +70,12 @@ class PatchText(Head):
         """Scores and maps."""
         del features, categories
         assert alignment is not None
-        layers = [
-            _difference(logits_BP2).unflatten(1, grid)
-            for logits_BP2, grid in zip(alignment.patch_logits, alignment.grids, strict=True)
-        ]
+        layers = layer_differences(alignment)
         maps_BHW = self._map(layers, image_size)
         if self.score == "patches":
             scores = [top_mean(self._values(layer), self.top_share) for layer in layers]
             return Prediction(torch.stack(scores).mean(0), maps_BHW)
-        whole = self._values(_difference(alignment.image_logits))
+        whole = self._values(difference(alignment.image_logits))
         if self.score == "image":
             return Prediction(whole, maps_BHW)
         largest = maps_BHW.amax((1, 2))
@@ -87,13 +86,10 @@ class PatchText(Head):
         if self.average == "logits":
             mean = torch.stack([enlarge(layer, size) for layer in layers]).mean(0)
             return enlarge(self._values(mean), size, self.sigma_px)
+        if self.average == "pixels" and self.output == "probability":
+            return enlarge(pixel_probabilities(layers, size), size, self.sigma_px)
         values = [enlarge(self._values(layer), size, self.sigma_px) for layer in layers]
         return torch.stack(values).mean(0)
 
-    def _values(self, difference: Tensor) -> Tensor:
-        return difference if self.output == "logit" else torch.sigmoid(difference)
-
-
-def _difference(logits: Tensor) -> Tensor:
-    """(...) how anomalous (..., 2) logits are."""
-    return logits[..., 1].float() - logits[..., 0].float()
+    def _values(self, differences: Tensor) -> Tensor:
+        return differences if self.output == "logit" else torch.sigmoid(differences)
