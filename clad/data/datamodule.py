@@ -46,8 +46,9 @@ class AnomalyDataModule(LightningDataModule):
         cache_dir: Folder for resized images (0.19 MiB each at 256 x 256); None decodes every time.
         synthesis: Generator of anomalies for training, or None.
         synthesis_probability: Share of normal training images that it replaces, in [0, 1].
-        augmentation: Steps on training images before synthesis: horizontal_flip, vertical_flip,
-            rotate90, brightness.
+        augmentation: Steps on training images before synthesis: mosaic (with probability 0.2, four
+            images of the category side by side), horizontal_flip, vertical_flip, rotate90,
+            brightness.
         shots: Normal training images kept per category; then there is no validation, and an epoch
             is one batch at least. None keeps all.
         anomalies_per_type: Test anomalies of each defect type moved to training, with masks.

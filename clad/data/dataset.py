@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from clad.checks import expect_range
-from clad.data.augment import Augmentation, augment
+from clad.data.augment import MOSAIC, MOSAIC_PROBABILITY, Augmentation, augment, tile
 from clad.data.cache import PixelCache
 from clad.data.feature_store import FeatureStore, join_features
 from clad.data.images import (
@@ -104,21 +104,40 @@ class SampleDataset(Dataset[Item]):
 
     def __getitem__(self, index: Index) -> Item:
         epoch, position = index if isinstance(index, tuple) else (0, index)
-        sample = self.samples[position]
-        has_mask = sample.label == 0 or sample.mask_path is not None
-        if self.features is not None:
-            nothing, mask = np.zeros((0, 0, 3), dtype=np.uint8), self._load_mask(sample)
-            found = self.features.get(sample.image_path)
-            return Item(nothing, mask, has_mask, sample.label, sample.defect_type, sample, found)
-        image, mask = self._load_image(sample.image_path), self._load_mask(sample)
+        item = self._stored(self.samples[position])
+        if item.features is not None:
+            return item
         rng = np.random.default_rng((self.seed, self.stream, epoch, position))
-        is_replaced = rng.random() < self.synthesis_probability and sample.label == 0
+        may_be_replaced = rng.random() < self.synthesis_probability
+        if MOSAIC in self.augmentation and rng.random() < MOSAIC_PROBABILITY:
+            item = self._mosaic(item.sample, rng)
         if self.augmentation:
-            image, mask = augment(image, mask, self.augmentation, rng)
-        if self.synthesis is not None and is_replaced:
-            image, mask = synthesise(self.synthesis, image, rng)
-            return Item(image, mask, True, 1, SYNTHETIC, sample)
-        return Item(image, mask, has_mask, sample.label, sample.defect_type, sample)
+            image, mask = augment(item.image, item.mask, self.augmentation, rng)
+            item = replace(item, image=image, mask=mask)
+        if self.synthesis is not None and may_be_replaced and item.label == 0:
+            image, mask = synthesise(self.synthesis, item.image, rng)
+            return Item(image, mask, True, 1, SYNTHETIC, item.sample)
+        return item
+
+    def _stored(self, sample: Sample) -> Item:
+        """The sample as it is on disk, or its features."""
+        has_mask = sample.label == 0 or sample.mask_path is not None
+        mask, features = self._load_mask(sample), None
+        if self.features is None:
+            image = self._load_image(sample.image_path)
+        else:
+            image = np.zeros((0, 0, 3), dtype=np.uint8)
+            features = self.features.get(sample.image_path)
+        return Item(image, mask, has_mask, sample.label, sample.defect_type, sample, features)
+
+    def _mosaic(self, sample: Sample, rng: np.random.Generator) -> Item:
+        """Four random samples of the sample's category side by side, with what is known of them."""
+        alike = [other for other in self.samples if other.category == sample.category]
+        tiles = [self._stored(alike[position]) for position in rng.integers(len(alike), size=4)]
+        image, mask = tile([each.image for each in tiles], [each.mask for each in tiles])
+        worst = max(tiles, key=lambda each: each.label)
+        has_mask = all(each.has_mask for each in tiles)
+        return Item(image, mask, has_mask, worst.label, worst.defect_type, sample)
 
     def _load_image(self, path: Path) -> ImageArray:
         size = self.size

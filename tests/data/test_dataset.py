@@ -166,7 +166,7 @@ def test_brightness_multiplies_within_ten_percent():
 
 
 def test_unknown_augmentation_lists_the_choices():
-    with pytest.raises(ValueError, match=r"one of horizontal_flip, .*; got 'blur'"):
+    with pytest.raises(ValueError, match=r"one of mosaic, horizontal_flip, .*; got 'blur'"):
         augment(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), bool), ("blur",), None)
 
 
