@@ -59,9 +59,7 @@ def augment(
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
-def tile(
-    images: Sequence[ImageArray], masks: Sequence[MaskArray]
-) -> tuple[ImageArray, MaskArray]:
+def tile(images: Sequence[ImageArray], masks: Sequence[MaskArray]) -> tuple[ImageArray, MaskArray]:
     """Four images in a square, row by row, each shrunk to a quarter, and their masks likewise.
 
     Args:

@@ -32,6 +32,7 @@ from clad.tasks.preparation import (
 from clad.tasks.requirements import (
     comes_into_one_space,
     expect_learning,
+    expect_taught,
     expect_text,
     expect_trained,
     expect_validation,
@@ -212,6 +213,8 @@ class AnomalyTask(CheckpointSteps):
 
     def on_fit_start(self) -> None:
         """Take over an earlier stage; encode each image once, where a cache is set."""
+        has_weights = self._is_trained or self.initial_weights is not None
+        expect_taught(self.terms, self.named_parameters(), has_weights)
         super().on_fit_start()
         if self.feature_cache is not None:
             expect_fixed_features(self.tower, self.head, self.terms, self.prompts, self.inputs)

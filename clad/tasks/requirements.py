@@ -83,6 +83,23 @@ def expect_learning(losses: Sequence[Loss], parameters: Iterable[Parameter]) -> 
         )
 
 
+def expect_taught(
+    losses: Sequence[Loss], parameters: Iterable[tuple[str, Parameter]], has_weights: bool
+) -> None:
+    """Refuse parts that could learn and would keep the random weights they start with.
+
+    Raises:
+        ValueError: If there is no loss and no earlier stage, but a parameter that learns.
+    """
+    learning = [name for name, parameter in parameters if parameter.requires_grad]
+    if learning and not losses and not has_weights:
+        raise ValueError(
+            f"expected weights that something has trained, got random ones for {learning[0]} and "
+            f"{len(learning) - 1} more, and no losses; give an earlier stage's checkpoint with "
+            "--model.initial_weights, or add losses (configs/losses/)"
+        )
+
+
 def expect_trained(is_trained: bool, losses: Sequence[Loss]) -> None:
     """Refuse scores of parts that still hold random weights.
 

@@ -71,8 +71,9 @@ def test_truth_is_that_of_the_four(samples):
         corners = [item.image[row, column, 0] for row in (0, 31) for column in (0, 31)]
         count = corners.count(broken[item.sample.category])
         assert item.label == (count > 0)
-        assert item.defect_type == ({"nut": "cut", "tile": "crack"}[item.sample.category] if count
-                                    else "good")
+        assert item.defect_type == (
+            {"nut": "cut", "tile": "crack"}[item.sample.category] if count else "good"
+        )
         # The broken nut has a mask, the broken tile has none.
         is_nut = item.sample.category == "nut"
         assert item.mask.sum() == (16 * count if is_nut else 0)

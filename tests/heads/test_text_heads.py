@@ -126,7 +126,10 @@ class TestPatchText:
             ({"output": "odds"}, "expected output to be one of"),
             ({"top_share": -0.1}, r"expected top_share in \[0, 1\]"),
             ({"sigma_px": -1}, "expected sigma_px in"),
-            ({"average": "maps"}, "expected average to be one of logits, values; got 'maps'"),
+            (
+                {"average": "maps"},
+                "expected average to be one of logits, pixels, values; got 'maps'",
+            ),
             ({"score": "max"}, "expected score to be one of image, mean, patches; got 'max'"),
         ],
     )

@@ -12,7 +12,6 @@ from skimage import measure
 from clad.metrics.functional.aupro import aupro
 from clad.metrics.functional.aupro_thresholds import aupro_thresholds
 
-
 RECORDED = {0.5: -0.00449, 2.0: -0.00965, 5.0: -0.00311}
 """Published less exact, by contrast of ``smooth_maps(7)``."""
 
