@@ -107,7 +107,8 @@ class Layout:
         for place in self.tensors:
             stored = _dtype(place.stored)
             end = start + math.prod(place.shape) * stored.itemsize
-            tensor = whole[start:end].clone().view(stored).reshape(1, *place.shape)
+            part = whole[start:end].clone() if start % stored.itemsize else whole[start:end]
+            tensor = part.view(stored).reshape(1, *place.shape)
             found.append((place.field, tensor.to(_dtype(place.dtype))))
             start = end
         return ImageFeatures(
