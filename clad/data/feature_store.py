@@ -22,7 +22,7 @@ from clad.types import ImageFeatures
 
 StoredPrecision = Literal["exact", "half"]
 
-_MANY = ("tokens", "patches", "windows")
+_MANY = tuple(f.name for f in fields(ImageFeatures) if str(f.type).startswith("tuple[Tensor"))
 """Fields of ``ImageFeatures`` that hold one tensor per layer or scale."""
 _LAYOUT, _SUFFIX = "layout.json", ".features"
 _DIGEST_BYTES = 20
