@@ -29,6 +29,16 @@ class NamingAccuracy:
     num_images: int
     num_left_out: int
 
+    def __str__(self) -> str:
+        if not self.num_images:
+            return "undefined: no defective image of a kind that the descriptions know"
+        left_out = f"; {self.num_left_out} of other kinds left out" if self.num_left_out else ""
+        return (
+            f"true kind of defect first in {self.top_1:.3f} of {self.num_images} defective images "
+            f"(chance {self.chance_1:.3f}), among the first {_FEW} in {self.top_3:.3f} "
+            f"(chance {self.chance_3:.3f}){left_out}"
+        )
+
 
 def naming_accuracy(
     ranked_types: Sequence[Sequence[str]], defect_types: Sequence[str], labels: Sequence[int]

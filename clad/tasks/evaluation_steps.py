@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from clad.explain.vocabulary import DescribedPrediction, Ranking, describe_images
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
+from clad.metrics.naming import NamingAccuracy, naming_accuracy
 from clad.tasks.calibration import NO_THRESHOLDS
 from clad.types import Batch, ImageFeatures, Prediction, TextPrototypes
 
@@ -22,7 +23,9 @@ class EvaluationSteps(LightningModule, ABC):
         self.thresholds_fitted = NO_THRESHOLDS
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
+        self.naming: NamingAccuracy | None = None
         self._collector = PredictionCollector()
+        self._ranked_types: list[list[str]] = []
 
     @abstractmethod
     def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
@@ -70,15 +73,26 @@ class EvaluationSteps(LightningModule, ABC):
     def on_test_epoch_start(self) -> None:
         """Start from nothing."""
         self._collector.reset()
+        self._ranked_types = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
         del batch_idx
-        self._collector.update(self(batch), batch)
+        prediction = self.describe(batch)
+        self._collector.update(prediction, batch)
+        self._ranked_types += [
+            [word.defect_type for word in ranking] for ranking in prediction.words
+        ]
 
     def on_test_epoch_end(self) -> None:
-        """Metrics over the test images."""
+        """Metrics over the test images, and how often their words are right."""
         self._evaluate("test")
+        self.naming = None
+        if self._ranked_types and self.collected is not None:
+            found = self.collected
+            self.naming = naming_accuracy(
+                self._ranked_types, found.defect_types, found.labels.tolist()
+            )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> DescribedPrediction:
         """Scores, maps and words of a batch."""

@@ -25,6 +25,10 @@ def test_accuracy_and_chance_counted_by_hand() -> None:
     assert found.chance_1 == (3 / 4 + 1 / 2) / 4
     assert found.chance_3 == (3 * 3 / 4 + 1) / 4
     assert (found.num_images, found.num_left_out) == (4, 1)
+    assert str(found) == (
+        "true kind of defect first in 0.250 of 4 defective images (chance 0.312), among the first "
+        "3 in 0.750 (chance 0.812); 1 of other kinds left out"
+    )
 
 
 def test_without_a_defective_image_nothing_is_defined() -> None:
@@ -32,6 +36,7 @@ def test_without_a_defective_image_nothing_is_defined() -> None:
     assert math.isnan(found.top_1)
     assert math.isnan(found.chance_3)
     assert found.num_images == 0
+    assert str(found).startswith("undefined: no defective image of a kind")
 
 
 def test_mistakes_are_refused() -> None:

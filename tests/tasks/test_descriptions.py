@@ -11,6 +11,7 @@ from torch.nn import functional
 from clad.explain.regions import hottest_area
 from clad.heads.image_text import ImageText
 from clad.heads.patch_text import PatchText
+from clad.metrics.naming import naming_accuracy
 from clad.prompts.defect_descriptions import DefectDescriptions
 from clad.prompts.single_pair import SinglePair
 from clad.prompts.words import class_words
@@ -83,3 +84,16 @@ def test_predictions_of_a_trained_recipe_have_words(tmp_path) -> None:
         assert similarities == sorted(similarities, reverse=True)
     moved = predictions[0].to("cpu")
     assert moved.words == predictions[0].words
+    make_trainer().test(task, datamodule=make_data(tmp_path), verbose=False)
+    types = [[word.defect_type for word in ranking] for ranking in words]
+    truth = [s.defect_type for s in make_data(tmp_path).splits.test]
+    labels = [s.label for s in make_data(tmp_path).splits.test]
+    assert task.naming == naming_accuracy(types, truth, labels)
+
+
+def test_a_recipe_without_descriptions_names_nothing(tmp_path) -> None:
+    write_images(tmp_path)
+    task = memory_recipe()
+    fitted(tmp_path, task, max_epochs=1)
+    make_trainer().test(task, datamodule=make_data(tmp_path), verbose=False)
+    assert task.naming is None
