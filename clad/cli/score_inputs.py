@@ -83,7 +83,8 @@ def expect_way(wanted: Namespace) -> None:
         raise UsageError(
             "expected --normal DIR, --model RUN or --config FILE, got none: the image and text "
             "weights of the packaged tower were never trained together, so a score from the "
-            "object's name alone would mean nothing; give a few normal images with --normal DIR"
+            "object's name alone would mean nothing; give a few normal images with --normal DIR, "
+            "or CLIP weights with --config configs/recipes/winclip.yaml"
         )
 
 

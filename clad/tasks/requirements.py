@@ -132,6 +132,6 @@ def expect_no_training(
             f"expected image and text weights that were trained together, got those of "
             f"{type(tower).__name__}, which were not, so a score from words alone would mean "
             "nothing; give normal images with --normal DIR and a recipe without words "
-            "(configs/recipes/few_shot.yaml), a run that `clad fit` aligned with --model RUN, or a "
-            "tower with CLIP weights (configs/tower/)"
+            "(configs/recipes/few_shot.yaml), a run that `clad fit` aligned with --model RUN, or "
+            "CLIP weights (configs/recipes/winclip.yaml)"
         )
