@@ -17,14 +17,14 @@ from clad.data.loose_images import (
     batch_of,
     load_in_chunks,
 )
-from clad.explain.regions import find_regions, half_maximum
+from clad.explain.regions import hot_regions
 from clad.explain.scored_image import ScoredImage
 from clad.prompts.words import as_category
 from clad.tasks.anomaly_task import AnomalyTask
 from clad.tasks.calibration import fewest_for_threshold, num_held_out, too_few_for_threshold
 from clad.tasks.recipe import Recipe, read_recipe, run_files
 from clad.tasks.requirements import expect_no_training
-from clad.types import Batch, Region
+from clad.types import Batch
 
 NAMELESS = "object"
 """Category of a recipe without words, if nobody names one."""
@@ -65,8 +65,7 @@ class Detector:
         device: torch.device | str | None = None,
     ) -> None:
         expect_range("batch_size", batch_size, 1, float("inf"))
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.task: AnomalyTask = task.to(device).eval()
         self.image_size = image_size or task.tower.image_size
         self.batch_size = batch_size
@@ -219,19 +218,22 @@ class Detector:
             yield from self._score_batch(loaded, name)
 
     def _score_batch(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[ScoredImage]:
-        batch = batch_of(loaded, name)
         with torch.no_grad():
-            found = self.task.describe(batch.to(self.task.device)).to("cpu")
+            found = self.task.describe(batch_of(loaded, name).to(self.task.device)).to("cpu")
         threshold = (self.task.thresholds or {}).get(name)
         scores = found.scores.double().tolist()
         for row, image in enumerate(loaded):
-            regions: tuple[Region, ...] = ()
             values = None if found.maps is None else found.maps[row].float().numpy()
-            if values is not None:
-                regions = find_regions(values, half_maximum(values), image.image_size)
-            words = found.words[row] if found.words else ()
             yield ScoredImage(
-                image.name, name, scores[row], image.image_size, values, regions, words, threshold
+                name=image.name,
+                category=name,
+                score=scores[row],
+                image_size=image.image_size,
+                model_map=values,
+                regions=() if values is None else hot_regions(values, image.image_size),
+                words=found.words[row] if found.words else (),
+                region_words=found.region_words[row] if found.region_words else (),
+                threshold=threshold,
             )
 
     def _choose(self, category: str | None, is_new_allowed: bool = False) -> str:

@@ -93,8 +93,8 @@ def evaluate_test(session: Session) -> Evaluation | None:
         load_image=load_image,
     )
     _print_table(session, task.evaluation)
-    if task.naming is not None:
-        print(f"words: {task.naming}")
+    for level, naming in task.naming.items():
+        print(f"words of the {level}: {naming}")
     return task.evaluation
 
 

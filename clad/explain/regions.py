@@ -57,6 +57,13 @@ def find_regions(
     return tuple(sorted(regions, key=lambda region: (-region.score, -region.area_px, region.box)))
 
 
+def hot_regions(
+    anomaly_map: NDArray, image_size: tuple[int, int] | None = None
+) -> tuple[Region, ...]:
+    """``find_regions`` at half maximum: none in a flat map, at least one in any other."""
+    return find_regions(anomaly_map, half_maximum(anomaly_map), image_size)
+
+
 def hottest_area(anomaly_map: NDArray) -> NDArray[np.bool_]:
     """(H, W) bool, True in the connected area at half maximum that holds the largest value.
 

@@ -25,8 +25,9 @@ class ScoredImage:
         model_map: (h, w) float32 at the size that the model works at; None for heads without map.
         regions: Areas of the map at half maximum in pixels of the image, hottest first. Good images
             have them, too: it is the score that says whether something is wrong.
-        words: The best description of each defect type, most similar first; empty where the recipe
-            has no descriptions.
+        words: The best description of each defect type, most similar to the whole image first;
+            empty where the recipe has no descriptions.
+        region_words: The same of the hottest region.
         threshold: Score at or above which it is called anomalous; None where none was fitted.
     """
 
@@ -37,6 +38,7 @@ class ScoredImage:
     model_map: NDArray[np.float32] | None = None
     regions: tuple[Region, ...] = ()
     words: tuple[RankedDescription, ...] = ()
+    region_words: tuple[RankedDescription, ...] = ()
     threshold: float | None = None
 
     @property

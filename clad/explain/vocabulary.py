@@ -43,11 +43,13 @@ class DescribedPrediction(Prediction):
     """What a head says of a batch, and what the descriptions of defects say of it.
 
     Args:
-        words: Per image, the best description of each defect type, most similar first; none at all
-            where the recipe has no descriptions or no shared space.
+        words: Per image, the best description of each defect type, most similar to the whole image
+            first; none at all where the recipe has no descriptions or no shared space.
+        region_words: The same of the hottest area of each map; none without maps, either.
     """
 
     words: tuple[Ranking, ...] = ()
+    region_words: tuple[Ranking, ...] = ()
 
 
 def rank_descriptions(
@@ -144,31 +146,39 @@ def region_vectors(features: ImageFeatures, areas: Tensor) -> Tensor:
 
 
 def describe_images(
-    features: ImageFeatures,
-    maps: Tensor | None,
-    bank: DescriptionBank,
-    categories: Sequence[str],
+    features: ImageFeatures, bank: DescriptionBank, categories: Sequence[str]
 ) -> tuple[Ranking, ...]:
-    """Per image, the best description of each defect type, most similar first.
-
-    Of the hottest area where there is a map, else of the whole image.
+    """Per image, the best description of each defect type, most similar to the whole image first.
 
     Args:
         features: Of B images, aligned with words.
-        maps: (B, H, W) float, or None.
+        bank: Descriptions of all categories.
+        categories: B names.
+
+    Raises:
+        ValueError: As in ``rank_descriptions`` and ``image_vectors``.
+    """
+    ranked = rank_descriptions(image_vectors(features), bank, categories)
+    return tuple(best_per_type(each) for each in ranked)
+
+
+def describe_regions(
+    features: ImageFeatures, maps: Tensor, bank: DescriptionBank, categories: Sequence[str]
+) -> tuple[Ranking, ...]:
+    """As ``describe_images``, of the patches inside the hottest area of each map.
+
+    Args:
+        features: Of B images, aligned with words.
+        maps: (B, H, W) float.
         bank: Descriptions of all categories.
         categories: B names.
 
     Raises:
         ValueError: As in ``rank_descriptions`` and ``region_vectors``.
     """
-    if maps is None:
-        ranked = rank_descriptions(image_vectors(features), bank, categories)
-    else:
-        hottest = [hottest_area(each) for each in maps.detach().float().cpu().numpy()]
-        areas = torch.from_numpy(np.stack(hottest))
-        vectors = region_vectors(features, areas)
-        ranked = rank_descriptions(vectors, bank, categories, level="region")
+    hottest = [hottest_area(each) for each in maps.detach().float().cpu().numpy()]
+    vectors = region_vectors(features, torch.from_numpy(np.stack(hottest)))
+    ranked = rank_descriptions(vectors, bank, categories, level="region")
     return tuple(best_per_type(each) for each in ranked)
 
 

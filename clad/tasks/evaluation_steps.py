@@ -7,7 +7,12 @@ from abc import ABC, abstractmethod
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from clad.explain.vocabulary import DescribedPrediction, Ranking, describe_images
+from clad.explain.vocabulary import (
+    DescribedPrediction,
+    Ranking,
+    describe_images,
+    describe_regions,
+)
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.metrics.naming import NamingAccuracy, naming_accuracy
@@ -23,9 +28,9 @@ class EvaluationSteps(LightningModule, ABC):
         self.thresholds_fitted = NO_THRESHOLDS
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
-        self.naming: NamingAccuracy | None = None
+        self.naming: dict[str, NamingAccuracy] = {}
         self._collector = PredictionCollector()
-        self._ranked_types: list[list[str]] = []
+        self._ranked_types: dict[str, list[list[str]]] = {}
 
     @abstractmethod
     def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
@@ -45,9 +50,13 @@ class EvaluationSteps(LightningModule, ABC):
         prediction, features, prototypes = self.predict_from(batch)
         bank = None if prototypes is None else prototypes.bank
         words: tuple[Ranking, ...] = ()
+        region_words: tuple[Ranking, ...] = ()
+        scores, maps, parts = prediction.scores, prediction.maps, prediction.parts
         if bank is not None and features.is_aligned and self.has_shared_space:
-            words = describe_images(features, prediction.maps, bank, batch.categories)
-        return DescribedPrediction(prediction.scores, prediction.maps, prediction.parts, words)
+            words = describe_images(features, bank, batch.categories)
+            if maps is not None:
+                region_words = describe_regions(features, maps, bank, batch.categories)
+        return DescribedPrediction(scores, maps, parts, words, region_words)
 
     @abstractmethod
     def prepare_head(self) -> None:
@@ -73,26 +82,27 @@ class EvaluationSteps(LightningModule, ABC):
     def on_test_epoch_start(self) -> None:
         """Start from nothing."""
         self._collector.reset()
-        self._ranked_types = []
+        self._ranked_types.clear()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
         del batch_idx
         prediction = self.describe(batch)
         self._collector.update(prediction, batch)
-        self._ranked_types += [
-            [word.defect_type for word in ranking] for ranking in prediction.words
-        ]
+        for level, rankings in (("image", prediction.words), ("region", prediction.region_words)):
+            kinds = [[word.defect_type for word in ranking] for ranking in rankings]
+            self._ranked_types.setdefault(level, []).extend(kinds)
 
     def on_test_epoch_end(self) -> None:
         """Metrics over the test images, and how often their words are right."""
         self._evaluate("test")
-        self.naming = None
-        if self._ranked_types and self.collected is not None:
-            found = self.collected
-            self.naming = naming_accuracy(
-                self._ranked_types, found.defect_types, found.labels.tolist()
-            )
+        found = self.collected
+        assert found is not None
+        self.naming = {
+            level: naming_accuracy(kinds, found.defect_types, found.labels.tolist())
+            for level, kinds in self._ranked_types.items()
+            if kinds
+        }
 
     def predict_step(self, batch: Batch, batch_idx: int) -> DescribedPrediction:
         """Scores, maps and words of a batch."""

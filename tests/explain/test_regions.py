@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import measure
 
-from clad.explain.regions import find_regions, half_maximum, hottest_area
+from clad.explain.regions import find_regions, half_maximum, hot_regions, hottest_area
 from clad.types import Region
 
 
@@ -25,9 +25,13 @@ def test_half_maximum_lies_between_median_and_maximum() -> None:
 
 
 def test_regions_are_boxes_areas_and_peaks_hottest_first() -> None:
-    assert find_regions(two_spots(), 5.0) == (
-        Region((1, 2, 3, 4), 2, 10.0),
-        Region((3, 5, 6, 8), 9, 8.0),
+    assert (
+        hot_regions(two_spots())
+        == find_regions(two_spots(), 5.0)
+        == (
+            Region((1, 2, 3, 4), 2, 10.0),
+            Region((3, 5, 6, 8), 9, 8.0),
+        )
     )
     assert find_regions(two_spots(), 4.0)[0] == Region((1, 1, 3, 4), 3, 10.0)
 
@@ -53,7 +57,7 @@ def test_boxes_at_image_size_cover_every_pixel_that_is_touched() -> None:
 
 def test_nothing_is_found_in_a_flat_map_or_above_the_maximum() -> None:
     flat = np.full((4, 4), 3.0)
-    assert find_regions(flat, half_maximum(flat)) == ()
+    assert hot_regions(flat) == find_regions(flat, half_maximum(flat)) == ()
     assert find_regions(flat, 3.1) == ()
     assert len(find_regions(flat, 3.0)) == 1
 
@@ -75,6 +79,8 @@ def test_regions_agree_with_scikit_image() -> None:
 def test_hottest_area_is_the_one_around_the_maximum() -> None:
     area = hottest_area(two_spots())
     assert np.argwhere(area).tolist() == [[1, 2], [2, 3]]
+    turned = hottest_area(two_spots()[::-1])
+    assert np.argwhere(turned).tolist() == [[3, 3], [4, 2]], "now it is not the first area"
     assert hottest_area(np.zeros((2, 3))).all(), "a flat map has no hotter place"
 
 

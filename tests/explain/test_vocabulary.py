@@ -11,6 +11,7 @@ from clad.explain.regions import hottest_area
 from clad.explain.vocabulary import (
     best_per_type,
     describe_images,
+    describe_regions,
     image_vectors,
     rank_descriptions,
     region_vectors,
@@ -22,16 +23,17 @@ NUT = (
     ("a nut with a scratch", 1, "scratch"),
     ("a scratched nut", 1, "scratch"),
     ("a bent nut", 1, "bent"),
+    ("a flawless nut", 0, "good"),
 )
 
 
 def nut_bank() -> DescriptionBank:
-    """Four descriptions of nuts and two of tiles on the axes of a space of six."""
+    """Five descriptions of nuts and two of tiles on the axes of a space of seven."""
     texts, labels, kinds = zip(
         *NUT, ("a whole tile", 0, "good"), ("a cracked tile", 1, "crack"), strict=True
     )
-    owners = ("metal_nut",) * 4 + ("tile",) * 2
-    return DescriptionBank(texts, torch.eye(6), owners, labels, kinds)
+    owners = ("metal_nut",) * 5 + ("tile",) * 2
+    return DescriptionBank(texts, torch.eye(7), owners, labels, kinds)
 
 
 def features_of(pooled: torch.Tensor, patches: tuple[torch.Tensor, ...] | None) -> ImageFeatures:
@@ -41,9 +43,9 @@ def features_of(pooled: torch.Tensor, patches: tuple[torch.Tensor, ...] | None) 
 
 
 def test_ranking_is_by_cosine_within_the_category() -> None:
-    vector = torch.tensor([[0.5, 0.1, 0.7, 0.5, 0.0, 0.0]])
+    vector = torch.tensor([[0.1, 0.1, 0.7, 0.5, 0.5, 0.0, 0.0]])
     vector = functional.normalize(vector, dim=1)
-    length = float(torch.tensor([0.5, 0.1, 0.7, 0.5]).norm())
+    length = float(torch.tensor([0.1, 0.1, 0.7, 0.5, 0.5]).norm())
     (ranking,) = rank_descriptions(vector, nut_bank(), ("metal_nut",))
     assert [each.text for each in ranking] == ["a scratched nut", "a bent nut", NUT[1][0]]
     assert [each.defect_type for each in ranking] == ["scratch", "bent", "scratch"]
@@ -58,7 +60,7 @@ def test_ranking_is_by_cosine_within_the_category() -> None:
 
 
 def test_each_image_is_compared_with_its_own_category() -> None:
-    vectors = torch.eye(6)[[5, 3]]
+    vectors = torch.eye(7)[[6, 3]]
     tile, nut = rank_descriptions(vectors, nut_bank(), ("tile", "metal_nut"), level="region")
     assert [each.text for each in tile] == ["a cracked tile"]
     assert (tile[0].similarity, tile[0].margin, tile[0].level) == (1.0, 1.0, "region")
@@ -67,11 +69,11 @@ def test_each_image_is_compared_with_its_own_category() -> None:
 
 def test_order_of_the_bank_does_not_count() -> None:
     generator = torch.Generator().manual_seed(0)
-    embeddings = functional.normalize(torch.randn(6, 6, generator=generator), dim=1)
-    vectors = functional.normalize(torch.randn(3, 6, generator=generator), dim=1)
+    embeddings = functional.normalize(torch.randn(7, 7, generator=generator), dim=1)
+    vectors = functional.normalize(torch.randn(3, 7, generator=generator), dim=1)
     bank = nut_bank()
-    order = [3, 5, 0, 2, 4, 1]
-    kept = DescriptionBank(bank.texts, embeddings, *_rest(bank, range(6)))
+    order = [3, 5, 0, 2, 6, 4, 1]
+    kept = DescriptionBank(bank.texts, embeddings, *_rest(bank, range(7)))
     turned = DescriptionBank(
         tuple(bank.texts[n] for n in order), embeddings[order], *_rest(bank, order)
     )
@@ -112,18 +114,18 @@ def test_region_vectors_agree_with_a_slow_loop() -> None:
         torch.testing.assert_close(found[image], total / total.norm())
 
 
-def test_words_come_from_the_hottest_area_where_there_is_a_map() -> None:
+def test_words_come_from_the_whole_image_or_its_hottest_area() -> None:
     bank = nut_bank()
-    patches = torch.eye(6)[[0, 1, 3, 0]][None]
-    whole = torch.eye(6)[[1]]
+    patches = torch.eye(7)[[0, 1, 3, 0]][None]
+    whole = torch.eye(7)[[1]]
     features = ImageFeatures(
         (torch.zeros(1, 4, 2),), ((2, 2),), torch.zeros(1, 2), (patches,), whole
     )
     maps = torch.zeros(1, 8, 8)
     maps[0, 5:7, 1:3] = 2.0  # in patch 2, which says "bent"
     assert hottest_area(maps[0].numpy()).sum() == 4
-    (of_region,) = describe_images(features, maps, bank, ("metal_nut",))
-    (of_image,) = describe_images(features, None, bank, ("metal_nut",))
+    (of_region,) = describe_regions(features, maps, bank, ("metal_nut",))
+    (of_image,) = describe_images(features, bank, ("metal_nut",))
     assert [each.defect_type for each in of_region] == ["bent", "scratch"]
     assert [each.defect_type for each in of_image] == ["scratch", "bent"]
     assert (of_region[0].level, of_image[0].level) == ("region", "image")
@@ -134,7 +136,8 @@ def test_features_of_the_trunk_are_refused() -> None:
     for refused in (
         lambda: image_vectors(trunk),
         lambda: region_vectors(trunk, torch.ones(1, 4, 4, dtype=torch.bool)),
-        lambda: describe_images(trunk, None, nut_bank(), ("tile",)),
+        lambda: describe_images(trunk, nut_bank(), ("tile",)),
+        lambda: describe_regions(trunk, torch.ones(1, 4, 4), nut_bank(), ("tile",)),
     ):
         with pytest.raises(ValueError, match="expected features aligned with words, got trunk"):
             refused()
@@ -142,12 +145,12 @@ def test_features_of_the_trunk_are_refused() -> None:
 
 def test_other_mistakes_are_refused() -> None:
     bank = nut_bank()
-    with pytest.raises(ValueError, match=r"expected vectors of shape \(1, 6\), got \(1, 5\)"):
+    with pytest.raises(ValueError, match=r"expected vectors of shape \(1, 7\), got \(1, 5\)"):
         rank_descriptions(torch.eye(5)[:1], bank, ("tile",))
     with pytest.raises(ValueError, match="expected vectors of unit norm"):
-        rank_descriptions(torch.ones(1, 6), bank, ("tile",))
+        rank_descriptions(torch.ones(1, 7), bank, ("tile",))
     with pytest.raises(ValueError, match=r"descriptions of screw, got 0 and 0; .* metal_nut, tile"):
-        rank_descriptions(torch.eye(6)[:1], bank, ("screw",))
-    features = features_of(torch.eye(6)[:1], (torch.eye(6)[:4][None], torch.eye(6)[:1][None]))
+        rank_descriptions(torch.eye(7)[:1], bank, ("screw",))
+    features = features_of(torch.eye(7)[:1], (torch.eye(7)[:4][None], torch.eye(7)[:1][None]))
     with pytest.raises(ValueError, match="areas of at least one pixel, got an empty one"):
         region_vectors(features, torch.zeros(1, 4, 4, dtype=torch.bool))

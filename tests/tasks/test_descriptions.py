@@ -35,14 +35,14 @@ def test_words_are_cosines_of_the_hottest_region() -> None:
     features = task.encode(batch)
     for row, category in enumerate(batch.categories):
         words = class_words(category)
-        assert {each.defect_type for each in found.words[row]} == set(words.defects)
+        assert {each.defect_type for each in found.region_words[row]} == set(words.defects)
         area = torch.from_numpy(hottest_area(found.maps[row].detach().numpy())).float()
         vector = torch.zeros(16)
         for patches, (height, width) in zip(features.patches, features.grids, strict=True):
             share = area.unflatten(0, (height, -1)).unflatten(2, (width, -1)).mean((1, 3)).flatten()
             vector += (share[:, None] * patches[row]).sum(0) / share.sum()
         vector = functional.normalize(vector, dim=0)
-        best = found.words[row][0]
+        best = found.region_words[row][0]
         sentences = [text for texts in words.defects.values() for text in texts]
         embedded = functional.normalize(task.tower.encode_text(sentences), dim=-1) @ vector
         assert best.text == sentences[int(embedded.argmax())]
@@ -50,14 +50,22 @@ def test_words_are_cosines_of_the_hottest_region() -> None:
         assert best.level == "region"
 
 
-def test_a_head_without_a_map_is_described_as_a_whole() -> None:
-    _, _, found = described(ImageText(), DefectDescriptions())
-    assert {each.level for ranking in found.words for each in ranking} == {"image"}
+def test_words_are_cosines_of_the_whole_image() -> None:
+    task, batch, found = described(ImageText(), DefectDescriptions())
+    assert found.region_words == (), "there is no map"
+    pooled = task.encode(batch).pooled
+    for row, category in enumerate(batch.categories):
+        for each in found.words[row]:
+            texts = class_words(category).defects[each.defect_type]
+            embedded = functional.normalize(task.tower.encode_text(texts), dim=-1) @ pooled[row]
+            assert each.text == texts[int(embedded.argmax())]
+            assert each.similarity == pytest.approx(float(embedded.max()), abs=1e-5)
+            assert each.level == "image"
 
 
 def test_no_words_without_descriptions() -> None:
     _, _, found = described(ImageText(), SinglePair())
-    assert found.words == ()
+    assert (found.words, found.region_words) == ((), ())
 
 
 def test_no_words_from_a_space_that_is_not_aligned(tmp_path) -> None:
@@ -69,7 +77,7 @@ def test_no_words_from_a_space_that_is_not_aligned(tmp_path) -> None:
     with torch.no_grad():
         found = task.eval().describe(fake_batch(CATEGORIES, (0, 1)))
     assert not task.has_shared_space
-    assert found.words == ()
+    assert (found.words, found.region_words) == ((), ())
 
 
 def test_predictions_of_a_trained_recipe_have_words(tmp_path) -> None:
@@ -88,7 +96,8 @@ def test_predictions_of_a_trained_recipe_have_words(tmp_path) -> None:
     types = [[word.defect_type for word in ranking] for ranking in words]
     truth = [s.defect_type for s in make_data(tmp_path).splits.test]
     labels = [s.label for s in make_data(tmp_path).splits.test]
-    assert task.naming == naming_accuracy(types, truth, labels)
+    assert set(task.naming) == {"image", "region"}
+    assert task.naming["image"] == naming_accuracy(types, truth, labels)
 
 
 def test_a_recipe_without_descriptions_names_nothing(tmp_path) -> None:
@@ -96,4 +105,4 @@ def test_a_recipe_without_descriptions_names_nothing(tmp_path) -> None:
     task = memory_recipe()
     fitted(tmp_path, task, max_epochs=1)
     make_trainer().test(task, datamodule=make_data(tmp_path), verbose=False)
-    assert task.naming is None
+    assert task.naming == {}
