@@ -223,7 +223,7 @@ class Detector:
         threshold = (self.task.thresholds or {}).get(name)
         scores = found.scores.double().tolist()
         for row, image in enumerate(loaded):
-            values = None if found.maps is None else found.maps[row].float().numpy()
+            values = None if found.maps is None else found.maps[row].detach().float().numpy()
             yield ScoredImage(
                 name=image.name,
                 category=name,

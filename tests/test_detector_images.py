@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from detector_recipes import MEMORY, write_recipe, write_textures
+from detector_recipes import DESCRIPTIONS, MEMORY, write_recipe, write_textures
 
 from clad.detector import Detector, NormalsSeen
 
@@ -81,3 +81,12 @@ def test_any_number_of_images_is_scored_in_batches(few_shot, tmp_path) -> None:
     for one, other in zip(few_shot.score(paths), by_threes, strict=True):
         assert one.name == other.name
         assert one.score == pytest.approx(other.score, rel=1e-5, abs=1e-6)
+
+
+def test_maps_from_gradients_are_plain_values(tmp_path) -> None:
+    head = {"class_path": "clad.heads.grad_cam.GradCam"}
+    recipe = write_recipe(tmp_path / "r.yaml", head, prompts=DESCRIPTIONS)
+    (found,) = Detector.from_config(recipe, "nut").score(write_textures(tmp_path / "a", 1))
+    assert found.map.shape == (64, 64)
+    assert np.isfinite(found.score)
+    assert found.region_words

@@ -217,7 +217,7 @@ def test_a_trained_run_scores_by_its_own_threshold_and_words(place) -> None:
         (["parts", "--config=unaligned.yaml", "--object=nut"], "of FakeTower, which were not"),
         (["parts", "--config=trained.yaml", "--object=nut"], "one that learns from patch_focal"),
         (["parts", "--config=few_shot.yaml", "--config=misspelt.yaml", "--normal=good"],
-         "expected keys of model among adapter,"),
+         "got 'hed'; did you mean head?"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_one_sentence(place, words, message) -> None:
