@@ -22,8 +22,8 @@ class LayerProjection(Adapter):
     is 4 x (1024 x 768 + 768) = 3,148,800 weights.
 
     Source: APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382), section 3.1; with ``pooled:
-    mean_patch``, ``activation: leaky_relu``, ``bias: false`` and ``token_norm: layer`` the readout
-    of AA-CLIP (Ma et al., CVPR 2025, arXiv:2503.06661). AA-CLIP normalises tokens by the trunk's
+    mean_patch``, ``bias: false`` and ``token_norm: layer`` the readout of AA-CLIP (Ma et al., CVPR
+    2025, arXiv:2503.06661; its ``--relu`` is ``activation: leaky_relu``). AA-CLIP normalises tokens by the trunk's
     own final norm, whose gain the linear map can absorb, and leaves the mean patch shorter than 1.
 
     Args:

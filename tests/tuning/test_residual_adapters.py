@@ -91,6 +91,18 @@ def test_number_of_weights_by_hand():
     assert sorted(learnt) == sorted([64 * 64] * 2 + [64 * 64] * 3 + [64 * 32])
 
 
+def test_number_of_weights_on_vit_l_14():
+    """ViT-L/14: 1024 channels for images, 768 for words and for what they share."""
+
+    def count(*modules):
+        return sum(weight.numel() for module in modules for weight in module.parameters())
+
+    text = [ResidualAdapter(768, -1, 0.1) for _ in range(3)]
+    image = [ResidualAdapter(1024, -1, 0.1) for _ in range(6)]
+    assert count(*text, ResidualProjection(768, 768)) == 2_359_296
+    assert count(*image) == 6_291_456
+
+
 def test_image_blocks_are_adapted_one_after_the_other():
     """Slow reference: the encoder's own steps with the formula between them."""
     tower = OpenClipTower(CLIP, "random", layers=(2, 4))
