@@ -23,8 +23,9 @@ class LayerProjection(Adapter):
 
     Source: APRIL-GAN (Chen et al., VAND 2023, arXiv:2305.17382), section 3.1; with ``pooled:
     mean_patch``, ``bias: false`` and ``token_norm: layer`` the readout of AA-CLIP (Ma et al., CVPR
-    2025, arXiv:2503.06661; its ``--relu`` is ``activation: leaky_relu``). AA-CLIP normalises tokens by the trunk's
-    own final norm, whose gain the linear map can absorb, and leaves the mean patch shorter than 1.
+    2025, arXiv:2503.06661; its ``--relu`` is ``activation: leaky_relu``). AA-CLIP normalises tokens
+    by the trunk's own final norm, whose gain the linear map can absorb, and leaves the mean patch
+    shorter than 1.
 
     Args:
         pooled: ``keep`` leaves the image embedding to the tower. ``mean_patch`` replaces it by one
