@@ -119,6 +119,9 @@ class AnomalyTask(CheckpointSteps):
             expect_validation(self.head, data.splits)
         data.use_features(None)
         self.attach(data.class_names)
+        if stage == "fit" and self.feature_cache is not None:
+            parts = (self.tower, self.head, self.terms, self.prompts, self.inputs)
+            expect_fixed_features(*parts, data)
 
     def attach(self, class_names: tuple[str, ...]) -> None:
         """Create the parameters of every slot for these categories; the first call counts.
@@ -217,7 +220,6 @@ class AnomalyTask(CheckpointSteps):
         expect_taught(self.terms, self.named_parameters(), has_weights)
         super().on_fit_start()
         if self.feature_cache is not None:
-            expect_fixed_features(self.tower, self.head, self.terms, self.prompts, self.inputs)
             use_cache(self.feature_cache, self.trainer, self.tower, self.adapter)
 
     def on_train_start(self) -> None:

@@ -69,6 +69,7 @@ def expect_fixed_features(
     losses: Sequence[Loss],
     prompts: PromptStrategy | None,
     inputs: InputTransform | None,
+    data: AnomalyDataModule,
 ) -> None:
     """Refuse a recipe in which an image's features change, or its pixels are asked for.
 
@@ -77,7 +78,10 @@ def expect_fixed_features(
     """
     pixel_losses = [loss.name for loss in losses if loss.needs_pixels]
     learns = any(parameter.requires_grad for parameter in tower.parameters())
+    synthesises = data.synthesis is not None and data.synthesis_probability > 0
     reasons = (
+        (bool(data.augmentation), f"data.augmentation {list(data.augmentation)}"),
+        (synthesises, f"data.synthesis {type(data.synthesis).__name__}"),
         (inputs is not None, "model.inputs, which changes pixels"),
         (learns, "a tower that learns (model.tuning, or prompts in it)"),
         (head.needs_gradients, f"{type(head).__name__}, which differentiates through the tower"),
@@ -107,10 +111,10 @@ def use_cache(cache: FeatureCache, trainer: Trainer, tower: Tower, adapter: Adap
         adapter: Decides whether the tower's own patches are needed.
 
     Raises:
-        ValueError: If training images change from epoch to epoch, or the disk would not do.
+        ValueError: If the disk would not do.
     """
     data, precision = data_of(trainer), trainer.precision_plugin
-    everything = _unchanging_samples(data)
+    everything = (*data.splits.train, *data.splits.validation)
     digests = content_digests(sample.image_path for sample in everything)
     samples = _one_per_content(everything, digests)
     reads_patches = adapter is None or adapter.reads_patches
@@ -135,23 +139,6 @@ def use_cache(cache: FeatureCache, trainer: Trainer, tower: Tower, adapter: Adap
         for path, features in chain([first], fresh):
             store.put(path, features)
     data.use_features(store)
-
-
-def _unchanging_samples(data: AnomalyDataModule) -> tuple[Sample, ...]:
-    """Training and validation images.
-
-    Raises:
-        ValueError: If augmentation or synthesis changes training images.
-    """
-    changes = [f"data.augmentation {list(data.augmentation)}"] if data.augmentation else []
-    if data.synthesis is not None and data.synthesis_probability > 0:
-        changes += [f"data.synthesis {type(data.synthesis).__name__}"]
-    if changes:
-        raise ValueError(
-            "expected training images that never change for model.feature_cache, got "
-            f"{' and '.join(changes)}; switch it off, or leave the cache out"
-        )
-    return (*data.splits.train, *data.splits.validation)
 
 
 def _one_per_content(samples: Sequence[Sample], digests: Mapping[Path, str]) -> list[Sample]:

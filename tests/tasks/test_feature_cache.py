@@ -272,8 +272,8 @@ class PerImage(SinglePair):
             {},
             "reconstruction, which compares pixels",
         ),
-        ({}, {"synthesis": Blobs()}, r"data\.synthesis Blobs; switch it off"),
-        ({}, {"augmentation": ("rotate90",)}, r"data\.augmentation \['rotate90'\]; switch it off"),
+        ({}, {"synthesis": Blobs()}, r"data\.synthesis Blobs; leave one"),
+        ({}, {"augmentation": ("rotate90",)}, r"data\.augmentation \['rotate90'\]; leave one"),
     ],
     ids=["inputs", "tuning", "gradients", "per_image", "pixel_loss", "synthesis", "augmentation"],
 )
