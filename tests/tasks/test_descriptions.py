@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from clad.explain.regions import hottest_area
 from clad.heads.image_text import ImageText
+from clad.heads.normal_memory import NormalMemory
 from clad.heads.patch_text import PatchText
 from clad.metrics.naming import naming_accuracy
 from clad.prompts.defect_descriptions import DefectDescriptions
@@ -18,6 +19,16 @@ from clad.prompts.words import class_words
 from clad.tasks.anomaly_task import AnomalyTask
 
 CATEGORIES = ("metal_nut", "tile")
+
+
+class RandomClip(FakeTower):
+    """Vectors of both sides are there, from weights that were never trained together."""
+
+    def encode_pixels(self, pixels):
+        self.is_aligned = True
+        features = super().encode_pixels(pixels)
+        self.is_aligned = False
+        return features
 
 
 def described(head, prompts=None, aligned: bool = True):
@@ -70,12 +81,13 @@ def test_no_words_without_descriptions() -> None:
 
 def test_no_words_from_a_space_that_is_not_aligned(tmp_path) -> None:
     write_images(tmp_path)
-    task = memory_recipe()
-    task.prompts = DefectDescriptions()
-    task.tower.is_aligned = False  # random weights: vectors are there, and mean nothing
+    tower = RandomClip(aligned=False)
+    task = AnomalyTask(tower, NormalMemory(size=60), prompts=DefectDescriptions())
     fitted(tmp_path, task, max_epochs=1)
+    batch = fake_batch(CATEGORIES, (0, 1))
     with torch.no_grad():
-        found = task.eval().describe(fake_batch(CATEGORIES, (0, 1)))
+        found = task.eval().describe(batch)
+        assert task.encode(batch).is_aligned
     assert not task.has_shared_space
     assert (found.words, found.region_words) == ((), ())
 
