@@ -3,10 +3,10 @@
     python benchmarks/transfer.py --data DIR [--output DIR]
 
 DIR holds `mvtec_ad/transistor` and `magnetic_tile` (also from CLAD_BENCHMARK_DATA); solar cells
-come from a package. Recipe `transfer` in the cross-data-set protocol (docs/protocols.md): all images of
-the auxiliaries' test splits are training images, with masks where there are some; the target gives
-its test split only. Words are the one thing that training and test share. AUROC with 95 %
-percentile bootstraps over the target's images; 0.5 is chance.
+come from a package. Recipe `transfer` in the cross-data-set protocol (docs/protocols.md): all
+images of the auxiliaries' test splits are training images, with masks where there are some; the
+target gives its test split only. Words are the one thing that training and test share. AUROC with
+95 % percentile bootstraps over the target's images; 0.5 is chance.
 """
 
 from __future__ import annotations
