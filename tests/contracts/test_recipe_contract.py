@@ -46,7 +46,7 @@ class LayeredTower(FakeTower):
 
     def __init__(self, aligned: bool, num_layers: int, one_grid: bool) -> None:
         super().__init__(aligned=aligned)
-        self.order = tuple(1 if one_grid else min(layer, 1) for layer in range(num_layers))
+        self.order = tuple(0 if one_grid else min(layer, 1) for layer in range(num_layers))
         self.token_dims = tuple(self.token_dims[n] for n in self.order)
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
