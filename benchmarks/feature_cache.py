@@ -40,10 +40,11 @@ from clad.heads.patch_text import PatchText
 from clad.losses.patch_dice import PatchDice
 from clad.losses.patch_focal import PatchFocal
 from clad.prompts.single_pair import SinglePair
+from clad.samples import Splits
 from clad.tasks.anomaly_task import AnomalyTask
 from clad.tasks.feature_cache import FeatureCache
 from clad.towers.open_clip import OpenClipTower
-from clad.types import Batch, Splits
+from clad.types import Batch
 
 _SIDE_PX = 224
 _BATCH = 8

@@ -9,55 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-Role = Literal["train", "validation", "test", "auxiliary"]
-GOOD = "good"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image on disk and what is known about it.
-
-    Args:
-        image_path: File to decode.
-        label: 1 anomalous or fake, 0 normal or real.
-        category: Object the image shows, e.g. ``metal_nut``; metrics are taken per category.
-        defect_type: ``good`` for label 0, else the owner's name of the defect or forgery.
-        mask_path: File whose non-zero pixels are anomalous, or None if there is no mask.
-        group: What must not be torn apart by a split (video, person, wafer); None if files stand
-            alone.
-        domain: ``industrial`` or ``face``; batches can be balanced by it and metrics averaged.
-    """
-
-    image_path: Path
-    label: int
-    category: str
-    defect_type: str = GOOD
-    mask_path: Path | None = None
-    group: str | None = None
-    domain: str = "industrial"
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Samples by role. Roles never share a file or a group (``clad.data.splits`` refuses it).
-
-    Args:
-        train: What the trained parts and the reference memory see.
-        validation: What thresholds, fusion weights and stopping rules see.
-        test: What metrics see, and nothing else.
-        notes: Sentences that say how the splits were made or what was inferred; printed at start.
-    """
-
-    train: tuple[Sample, ...] = ()
-    validation: tuple[Sample, ...] = ()
-    test: tuple[Sample, ...] = ()
-    notes: tuple[str, ...] = ()
+from clad.samples import Origin
 
 
 @dataclass(frozen=True)
@@ -76,6 +33,7 @@ class Batch:
         domains: B domains (``Sample.domain``); empty where nobody asked for them.
         features: What the frozen tower says of the images, where a feature cache brought it;
             ``images`` are then (B, 3, 0, 0), because nobody decoded them.
+        origins: B frames and videos (``Sample.origin``); empty where nobody asked for them.
     """
 
     images: Tensor
@@ -87,6 +45,7 @@ class Batch:
     paths: tuple[str, ...]
     domains: tuple[str, ...] = ()
     features: ImageFeatures | None = None
+    origins: tuple[Origin | None, ...] = ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy on ``device``; Lightning calls this, too."""

@@ -12,9 +12,11 @@ PACKAGE = ROOT / "clad"
 
 # Lowest first; a module imports only from lower levels and from its own folder.
 LEVELS = (
-    {"types", "version"},
+    {"samples", "version"},
+    {"types"},
     {"checks"},
     {"alignment", "features"},
+    {"faces", "face_encoders"},
     {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
     {"prompts", "heads", "explain"},
     {"tasks"},
@@ -36,6 +38,8 @@ SAME_LEVEL = {
 
 # A file is a variant of its slot if it subclasses the slot's contract; others are helpers.
 CONTRACTS = {
+    "faces": "FaceDetector",
+    "face_encoders": "FaceEncoder",
     "data": "DataSource",
     "synthesis": "Synthesizer",
     "towers": "Tower",
@@ -120,7 +124,7 @@ def find_variants(sources: dict[str, str]) -> frozenset[str]:
     classes = [
         (module, slot, node)
         for module, source in sources.items()
-        if (slot := module.split(".")[0]) in CONTRACTS and module != f"{slot}.base"
+        if (slot := module.split(".")[0]) in CONTRACTS
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.ClassDef)
     ]
@@ -134,7 +138,9 @@ def find_variants(sources: dict[str, str]) -> frozenset[str]:
     return frozenset(
         module
         for module, slot, node in classes
-        if not _is_abstract(node) and _base_names(node) & contracts[slot]
+        if not _is_abstract(node)
+        and _base_names(node) & contracts[slot]
+        and module != f"{slot}.base"
     )
 
 

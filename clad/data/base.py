@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from clad.checks import expect_choice
 from clad.data.fingerprint import fingerprint
-from clad.types import Splits
+from clad.samples import Splits
 
 Categories = Literal["all"] | Sequence[str]
 

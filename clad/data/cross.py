@@ -9,7 +9,7 @@ from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.fingerprint import joint_fingerprint
 from clad.data.parts import ListedPart, Part, list_parts, made_distinct, write_tiny_parts
 from clad.data.splits import describe_counts
-from clad.types import Splits
+from clad.samples import Splits
 
 RULE = "as many epochs as the recipe says, the last one kept, nothing chosen on the target"
 

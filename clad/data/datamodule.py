@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,15 +19,13 @@ from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
 from clad.data.feature_store import FeatureStore
 from clad.data.few import Few
 from clad.data.images import Size
+from clad.data.loading import choose_num_workers, expect_generator
 from clad.data.sampling import Sampling
 from clad.data.splits import check_disjoint
+from clad.samples import Sample, Splits
 from clad.synthesis.base import Synthesizer
-from clad.types import Sample, Splits
 
 _TRAIN_STREAM, _SYNTHETIC_VALIDATION_STREAM = 0, 1
-_MAX_WORKERS = 8
-_FEW_IMAGES = 200
-"""Below this, starting workers costs more than they save."""
 
 
 class AnomalyDataModule(LightningDataModule):
@@ -58,6 +55,9 @@ class AnomalyDataModule(LightningDataModule):
             keeps its number of images. None draws each image once.
         balance_domains: Whether each domain is drawn equally often in training, whatever its size.
         balance_categories: Likewise each category.
+        paired_synthesis: Whether a training batch holds every normal image beside its synthetic
+            partner (self-blended images); ``synthesis_probability`` is then not looked at, and the
+            batch size counts both.
         seed: Decides splits, order, augmentation and synthesis; at least 0.
     """
 
@@ -80,6 +80,7 @@ class AnomalyDataModule(LightningDataModule):
         anomaly_share: float | None = None,
         balance_domains: bool = False,
         balance_categories: bool = False,
+        paired_synthesis: bool = False,
         seed: int = 42,
     ) -> None:
         super().__init__()
@@ -100,7 +101,8 @@ class AnomalyDataModule(LightningDataModule):
         self.augmentation = tuple(augmentation)
         self.few = Few(shots, anomalies_per_type, reserved_per_type)
         fewest = 1 if shots is None else train_batch_size
-        self.sampling = Sampling(anomaly_share, balance_domains, balance_categories, fewest)
+        shares = (anomaly_share, balance_domains, balance_categories)
+        self.sampling = Sampling(*shares, fewest, expect_generator(paired_synthesis, synthesis))
         self.seed = seed
         self._splits: Splits | None = None
         self._features: FeatureStore | None = None
@@ -150,9 +152,9 @@ class AnomalyDataModule(LightningDataModule):
             ValueError: If there are no training images, or no anomalous ones to take a share of.
         """
         samples = self._expect_samples(self.splits.train, "training")
-        dataset = self._dataset(
-            samples, _TRAIN_STREAM, self.synthesis_probability, self.augmentation, self._features
-        )
+        share, paired = self.synthesis_probability, self.sampling.paired
+        augmentation, features = self.augmentation, self._features
+        dataset = self._dataset(samples, _TRAIN_STREAM, share, augmentation, features, paired)
         sampler = self.sampling.sampler(samples, self.seed, self._current_epoch)
         return self._loader(dataset, self.train_batch_size, sampler, persistent=True)
 
@@ -238,6 +240,7 @@ class AnomalyDataModule(LightningDataModule):
         synthesis_probability: float = 0.0,
         augmentation: Sequence[Augmentation] = (),
         features: FeatureStore | None = None,
+        paired: bool = False,
     ) -> SampleDataset:
         return SampleDataset(
             samples,
@@ -249,6 +252,7 @@ class AnomalyDataModule(LightningDataModule):
             seed=self.seed,
             stream=stream,
             features=features,
+            paired=paired,
         )
 
     def _loader(
@@ -258,7 +262,7 @@ class AnomalyDataModule(LightningDataModule):
         sampler: EpochSampler | None = None,
         persistent: bool = False,
     ) -> DataLoader[Item]:
-        num_workers = self._choose_num_workers(len(dataset))  # type: ignore[arg-type]
+        num_workers = choose_num_workers(self.num_workers, len(dataset))  # type: ignore[arg-type]
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -269,20 +273,6 @@ class AnomalyDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and num_workers > 0,
         )
-
-    def _choose_num_workers(self, num_images: int) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        if num_images < _FEW_IMAGES:
-            return 0
-        return min(_MAX_WORKERS, max(1, _num_cores() // 2))
-
-
-def _num_cores() -> int:
-    """Cores that this process may use; in a container fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _as_size(image_size: int | tuple[int, int]) -> Size:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from clad.checks import expect_range
 from clad.data.augment import MOSAIC, MOSAIC_PROBABILITY, Augmentation, augment, tile
 from clad.data.cache import PixelCache
+from clad.data.donors import DonorPool, expect_landmarks
 from clad.data.feature_store import FeatureStore, join_features
 from clad.data.images import (
     ImageArray,
@@ -25,11 +26,17 @@ from clad.data.images import (
     resize_image,
     resize_mask,
 )
-from clad.synthesis.base import Synthesizer
-from clad.types import Batch, ImageFeatures, Sample
+from clad.data.synthesising import forge, synthesise
+from clad.samples import Sample
+from clad.synthesis.base import FaceSynthesizer, Synthesizer
+from clad.types import Batch, ImageFeatures
 
 SYNTHETIC = "synthetic"
 """``defect_type`` of images that a generator made."""
+
+PARTNER = 2**60
+"""Added to the epoch of an index, it asks for the forged partner of the image that the plain epoch
+gives: both see the same random numbers."""
 
 Index = int | tuple[int, int]
 
@@ -74,6 +81,7 @@ class SampleDataset(Dataset[Item]):
         seed: At least 0.
         stream: Keeps data sets of one seed independent of each other.
         features: Where the images' features are read from in place of pixels, or None.
+        paired: Whether indices say which images are replaced (``PARTNER``), instead of chance.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class SampleDataset(Dataset[Item]):
         seed: int = 0,
         stream: int = 0,
         features: FeatureStore | None = None,
+        paired: bool = False,
     ) -> None:
         expect_range("synthesis_probability", synthesis_probability, 0, 1)
         self.samples = tuple(samples)
@@ -98,6 +107,11 @@ class SampleDataset(Dataset[Item]):
         self.seed = seed
         self.stream = stream
         self.features = features
+        self.paired = paired
+        self._donors: DonorPool | None = None
+        if isinstance(synthesis, FaceSynthesizer) and (synthesis_probability or paired):
+            expect_landmarks(self.samples, type(synthesis).__name__)
+            self._donors = DonorPool(self.samples, self._load_photo)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -107,8 +121,12 @@ class SampleDataset(Dataset[Item]):
         item = self._stored(self.samples[position])
         if item.features is not None:
             return item
+        epoch, is_partner = epoch % PARTNER, epoch >= PARTNER
         rng = np.random.default_rng((self.seed, self.stream, epoch, position))
-        may_be_replaced = rng.random() < self.synthesis_probability
+        chance = rng.random() < self.synthesis_probability
+        may_be_replaced = is_partner if self.paired else chance
+        if self._donors is not None and item.label == 0:
+            return self._forged(item, self._donors, may_be_replaced, rng)
         if MOSAIC in self.augmentation and rng.random() < MOSAIC_PROBABILITY:
             item = self._mosaic(item.sample, rng)
         if self.augmentation:
@@ -118,6 +136,18 @@ class SampleDataset(Dataset[Item]):
             image, mask = synthesise(self.synthesis, item.image, rng)
             return Item(image, mask, True, 1, SYNTHETIC, item.sample)
         return item
+
+    def _forged(
+        self, item: Item, donors: DonorPool, is_forged: bool, rng: np.random.Generator
+    ) -> Item:
+        """The forged face, or the real one as its generator lets it look; then augmented."""
+        assert isinstance(self.synthesis, FaceSynthesizer)
+        made = forge(self.synthesis, item.sample, item.image, donors, rng)
+        pixels, mask = (made.image, made.mask) if is_forged else (made.real, item.mask)
+        image, mask = augment(pixels, mask, self.augmentation, rng)
+        if is_forged:
+            return Item(image, mask, True, 1, SYNTHETIC, item.sample)
+        return replace(item, image=image, mask=mask)
 
     def _stored(self, sample: Sample) -> Item:
         """The sample as it is on disk, or its features."""
@@ -138,6 +168,9 @@ class SampleDataset(Dataset[Item]):
         worst = max(tiles, key=lambda each: each.label)
         has_mask = all(each.has_mask for each in tiles)
         return Item(image, mask, has_mask, worst.label, worst.defect_type, sample)
+
+    def _load_photo(self, sample: Sample) -> ImageArray:
+        return self._load_image(sample.image_path)
 
     def _load_image(self, path: Path) -> ImageArray:
         size = self.size
@@ -188,33 +221,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return [(epoch, int(index)) for index in order]
 
 
-def synthesise(
-    generator: Synthesizer, image: ImageArray, rng: np.random.Generator
-) -> tuple[ImageArray, MaskArray]:
-    """Anomalous copy and its mask, held to the generator's contract.
-
-    Raises:
-        ValueError: If the result has another shape or type, or an empty mask.
-    """
-    image = image.view()
-    image.flags.writeable = False
-    anomalous, mask = generator(image, rng)
-    is_valid = (
-        anomalous.shape == image.shape
-        and anomalous.dtype == np.uint8
-        and mask.shape == image.shape[:2]
-        and mask.dtype == bool
-        and mask.any()
-    )
-    if not is_valid:
-        raise ValueError(
-            f"expected {type(generator).__name__} to give uint8 {image.shape} and a bool mask "
-            f"{image.shape[:2]} that is not empty, got {anomalous.dtype} {anomalous.shape} and "
-            f"{mask.dtype} {mask.shape} with {int(mask.sum())} pixels; correct the generator"
-        )
-    return anomalous, mask
-
-
 def collate(items: Sequence[Item]) -> Batch:
     """Batch of items, in order."""
     stored = [item.features for item in items if item.features is not None]
@@ -228,6 +234,7 @@ def collate(items: Sequence[Item]) -> Batch:
         paths=tuple(str(item.sample.image_path) for item in items),
         domains=tuple(item.sample.domain for item in items),
         features=join_features(stored) if stored else None,
+        origins=tuple(item.sample.origin for item in items),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from clad.checks import expect_range
 from clad.data.splits import unit_of
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 _T = TypeVar("_T")
 

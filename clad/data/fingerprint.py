@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 _ROLES = ("train", "validation", "test")
 

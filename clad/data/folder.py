@@ -13,7 +13,7 @@ from clad.data.files import count_other_files
 from clad.data.folder_layout import CategoryLayout, find_categories, read_category
 from clad.data.splits import carve_validation, count_by, describe_counts, partition
 from clad.data.tiny import save_category
-from clad.types import Splits
+from clad.samples import Splits
 
 
 class Folder(DataSource):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clad.data.files import has_images, list_folders, list_images, mask_key, shown
-from clad.types import Sample
+from clad.samples import Sample
 
 NORMAL_NAMES = frozenset({"good", "normal", "ok", "nominal", "healthy", "defect_free", "no_defect"})
 ANOMALOUS_NAMES = frozenset(

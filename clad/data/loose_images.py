@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clad.data.images import ImageArray, Size, decode_image, resize_image, to_rgb
-from clad.types import GOOD, Batch
+from clad.samples import GOOD
+from clad.types import Batch
 
 ImageLike = str | Path | NDArray | Image.Image
 OnUnreadable = Callable[[str, Exception], None]

@@ -13,7 +13,7 @@ from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.files import index_masks, list_folders, list_images, pair_masks, shown
 from clad.data.splits import carve_validation, describe_counts
 from clad.data.tiny import save_category
-from clad.types import GOOD, Sample, Splits
+from clad.samples import GOOD, Sample, Splits
 
 _HINT = "set data.root to a folder of categories, or to one category (with train/ and test/)"
 

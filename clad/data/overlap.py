@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from clad.types import Sample
+from clad.samples import Sample
 
 
 def expect_no_copies(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clad.data.files import shown
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 
 class Counts(NamedTuple):

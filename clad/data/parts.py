@@ -13,7 +13,7 @@ from clad.checks import expect_folder
 from clad.data.base import DataSource
 from clad.data.fingerprint import fingerprint
 from clad.data.overlap import expect_no_copies
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 SEPARATOR = "/"
 """Between the name of a part and a category that two parts have."""

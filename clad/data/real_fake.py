@@ -13,7 +13,7 @@ from clad.data.files import list_images
 from clad.data.folder_layout import TEST_NAMES, TRAIN_NAMES, VALIDATION_NAMES
 from clad.data.splits import carve_validation, count_by, describe_counts, partition
 from clad.data.tiny import defective_texture, normal_texture, save
-from clad.types import GOOD, Sample, Splits
+from clad.samples import GOOD, Sample, Splits
 
 CATEGORY, FAKE = "face", "fake"
 

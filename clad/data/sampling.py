@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clad.checks import expect_range
-from clad.data.dataset import EpochSampler
-from clad.types import Sample
+from clad.data.dataset import PARTNER, EpochSampler
+from clad.samples import Sample
 
 _Stratum = tuple[str, str, int]
 """Domain, category and label; empty or -1 where nothing depends on it."""
@@ -30,12 +30,15 @@ class Sampling:
         balance_domains: Whether each domain is drawn equally often, whatever its size.
         balance_categories: Likewise each category; inside its domain, if these are balanced, too.
         fewest: Draws per epoch, where there are fewer images.
+        paired: Whether every normal image is followed by its synthetic partner, made from the same
+            random numbers.
     """
 
     anomaly_share: float | None = None
     balance_domains: bool = False
     balance_categories: bool = False
     fewest: int = 1
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.anomaly_share is not None:
@@ -52,6 +55,17 @@ class Sampling:
         Raises:
             ValueError: If there is a share, but no labelled anomalous image.
         """
+        plain = self._unpaired(samples, seed, current_epoch)
+        if not self.paired:
+            return plain
+        return PairedSampler(plain, [sample.label == 0 for sample in samples])
+
+    def _unpaired(
+        self,
+        samples: Sequence[Sample],
+        seed: int,
+        current_epoch: Callable[[], int | None] | None,
+    ) -> EpochSampler:
         is_plain = self.anomaly_share is None and not (
             self.balance_domains or self.balance_categories
         )
@@ -93,6 +107,32 @@ class Sampling:
                 share *= self.anomaly_share if label else 1 - self.anomaly_share
             shares[domain, category, label] = share
         return shares
+
+
+class PairedSampler(EpochSampler):
+    """Indices of another sampler, each normal image followed by its synthetic partner.
+
+    Args:
+        plain: Decides the order.
+        is_normal: Whether the image of each index has a partner.
+    """
+
+    def __init__(self, plain: EpochSampler, is_normal: Sequence[bool]) -> None:
+        super().__init__(plain.num_samples, plain.seed, plain.current_epoch)
+        self.plain = plain
+        self.is_normal = tuple(is_normal)
+
+    def __len__(self) -> int:
+        return len(self.draws(0))
+
+    def draws(self, epoch: int) -> list[tuple[int, int]]:
+        """(epoch, index) pairs; those of partners have ``PARTNER`` added to the epoch."""
+        found = []
+        for drawn, index in self.plain.draws(epoch):
+            found.append((drawn, index))
+            if self.is_normal[index]:
+                found.append((drawn + PARTNER, index))
+        return found
 
 
 class BalancedSampler(EpochSampler):

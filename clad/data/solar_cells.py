@@ -13,7 +13,7 @@ from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.files import inside, shown
 from clad.data.splits import describe_counts, take
 from clad.data.tiny import defective_texture, normal_texture, save
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 CELL_TYPES = ("mono", "poly")
 DEFECTIVE = "defective"

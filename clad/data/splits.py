@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from clad.checks import expect_range
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 Samples = tuple[Sample, ...]
 _ROLES = ("train", "validation", "test")

@@ -13,7 +13,7 @@ from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.files import list_images
 from clad.data.splits import describe_counts, take
 from clad.data.tiny import defective_texture, normal_texture, save, save_normals
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 CATEGORY = "textile"
 DEFECTS = ("local", "global")

@@ -15,7 +15,7 @@ from clad.data.base import Categories, DataSource, choose_categories
 from clad.data.files import inside, shown
 from clad.data.splits import carve_validation, describe_counts
 from clad.data.tiny import defective_texture, normal_texture, save
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 ANOMALY = "anomaly"
 

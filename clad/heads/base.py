@@ -35,6 +35,10 @@ class Head(nn.Module, ABC):
     """Whether ``forward`` differentiates scores with respect to ``features.tokens`` (Grad-CAM): the
     task then builds the graph from pixels to logits, even where nothing learns."""
 
+    classifies: bool = False
+    """Whether it learns (normal, anomalous) logits of its own (linear probe): losses and
+    ``forward`` then see those of ``classify``, and the recipe needs no words."""
+
     @property
     def knows_categories(self) -> bool:
         """Whether it keeps something per category, and so cannot score other ones."""
@@ -42,6 +46,16 @@ class Head(nn.Module, ABC):
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Learn the tower's widths and the categories; called once, before training."""
+
+    def classify(self, features: ImageFeatures, alignment: Alignment | None) -> Alignment | None:
+        """The alignment that losses and ``forward`` see; a head that ``classifies`` makes its own.
+
+        Args:
+            features: Of B images, adapted.
+            alignment: With the text prototypes; None for recipes without words.
+        """
+        del features
+        return alignment
 
     def start_reference(self) -> None:
         """Forget what was observed."""

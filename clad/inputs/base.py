@@ -15,6 +15,15 @@ class InputTransform(nn.Module, ABC):
     def attach(self, tower: Tower) -> None:
         """Create parameters whose shape depends on the tower; called once, before training."""
 
+    def prepare(self, images: Tensor, tower: Tower) -> Tensor:
+        """Normalised pixels that ``forward`` gets; by default those of the tower's own size.
+
+        Args:
+            images: (B, 3, H, W) uint8 or float in [0, 1].
+            tower: Normalises; ``tower.prepare(images, size)`` resizes straight to another size.
+        """
+        return tower.prepare(images)
+
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) float of the same shape."""
+        """(B, 3, *tower.image_size) float of what ``prepare`` gave."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clad.checks import expect_shape
+from clad.samples import Origin
 from clad.types import Batch, Prediction
 
 
@@ -28,6 +29,7 @@ class CollectedPredictions:
         maps: (N, H, W) float32, raw, or None for image-only heads.
         masks: (N, H, W) bool, or None where ``maps`` is None.
         domains: N domains (``Sample.domain``); empty where the batches named none.
+        origins: N frames and videos (``Sample.origin``); empty where the batches named none.
     """
 
     paths: tuple[str, ...]
@@ -40,6 +42,7 @@ class CollectedPredictions:
     maps: NDArray[np.float32] | None = None
     masks: NDArray[np.bool_] | None = None
     domains: tuple[str, ...] = ()
+    origins: tuple[Origin | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -84,6 +87,7 @@ class PredictionCollector:
         """Forget everything."""
         self._names: list[tuple[str, str, str]] = []
         self._domains: list[str] = []
+        self._origins: list[Origin | None] = []
         self._labels: list[NDArray[np.int64]] = []
         self._has_mask: list[NDArray[np.bool_]] = []
         self._scores: list[NDArray[np.float64]] = []
@@ -116,6 +120,7 @@ class PredictionCollector:
             self._masks.append(_to_numpy(batch.masks, torch.bool))
         self._names += zip(batch.paths, batch.categories, batch.defect_types, strict=True)
         self._domains += batch.domains
+        self._origins += batch.origins
         self._labels.append(_to_numpy(batch.labels, torch.int64))
         self._has_mask.append(_to_numpy(batch.has_mask, torch.bool))
         self._scores.append(_to_numpy(prediction.scores, torch.float64))
@@ -144,6 +149,7 @@ class PredictionCollector:
             maps=np.concatenate(self._maps) if self._maps else None,
             masks=np.concatenate(self._masks) if self._masks else None,
             domains=tuple(self._domains) if len(self._domains) == len(paths) else (),
+            origins=tuple(self._origins) if len(self._origins) == len(paths) else (),
         )
 
     def _expect_same_kind(self, prediction: Prediction) -> None:

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from clad.prompts.base import PromptStrategy, encode_texts, expect_class_names
 from clad.prompts.words import class_words
+from clad.samples import GOOD
 from clad.towers.base import Tower
-from clad.types import GOOD, Batch, DescriptionBank, ImageFeatures, TextPrototypes
+from clad.types import Batch, DescriptionBank, ImageFeatures, TextPrototypes
 
 
 class DefectDescriptions(PromptStrategy):

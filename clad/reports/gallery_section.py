@@ -12,7 +12,7 @@ from clad.reports.gallery import Gallery
 from clad.reports.markup import Markup, join, tag
 from clad.reports.overlay import jpeg_data_uri, legend_gradient, outline, overlay
 from clad.reports.run_directory import Run
-from clad.types import GOOD
+from clad.samples import GOOD
 
 # Categories beyond the first ones start folded, so that a page of 15 stays readable.
 _NUM_OPEN = 3

@@ -208,7 +208,8 @@ class AnomalyTask(CheckpointSteps):
     ) -> tuple[ImageFeatures, TextPrototypes | None, Alignment | None]:
         features = self.encode(batch)
         prototypes = self.prototypes(batch, features)
-        return features, prototypes, self.compare(features, prototypes, batch)
+        alignment = self.compare(features, prototypes, batch)
+        return features, prototypes, self.head.classify(features, alignment)
 
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
         features, _, alignment = self._compare(batch)

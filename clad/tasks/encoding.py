@@ -24,7 +24,7 @@ def encode_images(
         inputs: What happens to normalised pixels before; None for nothing.
         differentiates: Build the graph from pixels on, whatever learns.
     """
-    pixels = tower.prepare(images)
+    pixels = tower.prepare(images) if inputs is None else inputs.prepare(images, tower)
     if differentiates:
         pixels = pixels.requires_grad_()
     if inputs is not None:

@@ -33,11 +33,12 @@ from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy
+from clad.samples import Sample
 from clad.tasks.encoding import encode_images
 from clad.tasks.preparation import data_of
 from clad.tasks.tower_fingerprint import tower_fingerprint
 from clad.towers.base import Tower
-from clad.types import ImageFeatures, Sample
+from clad.types import ImageFeatures
 from clad.version import __version__
 
 _GIB, _MIB = 2**30, 2**20

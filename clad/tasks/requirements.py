@@ -10,8 +10,8 @@ from clad.adapters.base import Adapter
 from clad.heads.base import Head
 from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy
+from clad.samples import Splits
 from clad.towers.base import Tower
-from clad.types import Splits
 
 
 def comes_into_one_space(losses: Sequence[Loss], tower: Tower, adapter: Adapter | None) -> bool:
@@ -33,14 +33,14 @@ def expect_text(
 ) -> None:
     """Refuse a recipe whose head or losses compare with words that it cannot give.
 
-    Called when the tuning has been applied.
+    Called when the tuning has been applied. A head that learns logits of its own needs no words.
 
     Raises:
         ValueError: If there are no prompts, or image and text never come into one space.
     """
     wants = [loss.name for loss in losses if loss.needs_alignment]
     wants += [type(head).__name__] if head.needs_text else []
-    if not wants:
+    if not wants or head.classifies:
         return
     if prompts is None:
         raise ValueError(

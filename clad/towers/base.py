@@ -133,21 +133,23 @@ class Tower(nn.Module, ABC):
         if any(parameter.requires_grad for parameter in self.parameters()):
             yield from _learning("", self)
 
-    def prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Normalised pixels of the tower's own size.
 
         Args:
             images: (B, 3, H, W) uint8, or float in [0, 1].
+            size: (height, width) in place of the tower's own (RepDFD's inner image).
 
         Returns:
-            (B, 3, *image_size) float: (pixel - mean) / std.
+            (B, 3, *size) float: (pixel - mean) / std.
         """
         expect_shape("images", images, (None, 3, None, None))
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        if tuple(pixels.shape[-2:]) != self.image_size:
+        size = size or self.image_size
+        if tuple(pixels.shape[-2:]) != size:
             pixels = functional.interpolate(
                 pixels,
-                size=self.image_size,
+                size=size,
                 mode=self.interpolation,
                 align_corners=False,
                 antialias=True,

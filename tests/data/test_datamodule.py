@@ -7,10 +7,11 @@ import torch
 from clad.data.base import DataSource
 from clad.data.datamodule import AnomalyDataModule
 from clad.data.folder import Folder
+from clad.data.loading import choose_num_workers
 from clad.data.mvtec_ad import MVTecAD
 from clad.data.tiny import normal_texture, save
+from clad.samples import Sample, Splits
 from clad.synthesis.base import Synthesizer
-from clad.types import Sample, Splits
 
 
 class Square(Synthesizer):
@@ -182,4 +183,4 @@ def test_wrong_arguments_are_refused(root, options, message):
 def test_few_images_need_no_workers(root):
     module = make(root, num_workers=None)
     assert module.test_dataloader().num_workers == 0
-    assert 1 <= module._choose_num_workers(10_000) <= 8
+    assert 1 <= choose_num_workers(None, 10_000) <= 8

@@ -8,8 +8,8 @@ from clad.data.augment import augment
 from clad.data.cache import PixelCache
 from clad.data.dataset import EpochSampler, SampleDataset, collate, synthesise
 from clad.data.tiny import defective_texture, normal_texture, save
+from clad.samples import Sample
 from clad.synthesis.base import Synthesizer
-from clad.types import Sample
 
 
 class Square(Synthesizer):

@@ -10,7 +10,7 @@ from clad.data.datamodule import AnomalyDataModule
 from clad.data.few import Few
 from clad.data.mvtec_ad import MVTecAD
 from clad.data.splits import check_disjoint
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 
 def normals(count, role, category="nut"):

@@ -9,7 +9,7 @@ from clad.data.augment import augment, tile
 from clad.data.dataset import SampleDataset
 from clad.data.images import decode_image, resize_image
 from clad.data.tiny import defective_texture, save
-from clad.types import Sample
+from clad.samples import Sample
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clad.data.overlap import expect_no_copies, find_copies
-from clad.types import Sample
+from clad.samples import Sample
 
 
 def write(folder, **contents):

@@ -10,7 +10,7 @@ from clad.data.datamodule import AnomalyDataModule
 from clad.data.dataset import EpochSampler
 from clad.data.mvtec_ad import MVTecAD
 from clad.data.sampling import BalancedSampler, Sampling
-from clad.types import Sample
+from clad.samples import Sample
 
 
 def samples(*groups):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clad.data.splits import carve_validation, check_disjoint, describe_counts, partition, take
-from clad.types import Sample, Splits
+from clad.samples import Sample, Splits
 
 
 def samples(num_normal, num_anomalous=0, category="nut"):
