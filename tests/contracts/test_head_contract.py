@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import FakeTower, build_slot, fake_batch
+from torch.nn import functional
 
 from clad.alignment import align
 from clad.heads.base import Head
@@ -50,7 +51,7 @@ class Bench:
         rows = []
         for features in (normal, spoilt):
             every = torch.cat([features.pooled, *(p.flatten(0, 1) for p in features.patches)])
-            rows.append(torch.nn.functional.normalize(every.mean(0), dim=0))
+            rows.append(functional.normalize(every.mean(0), dim=0))
         pair = torch.stack(rows).expand(len(NAMES), 2, -1)
         self.prototypes = TextPrototypes(NAMES, pair)
 
@@ -67,6 +68,8 @@ class Bench:
 
     def fit(self, head: Head) -> Head:
         names = NAMES * (NUM_IMAGES // 2)
+        if head.classifies:
+            self.teach(head, names)
         if head.needs_reference:
             head.start_reference()
             for seed in (1, 2):
@@ -78,10 +81,33 @@ class Bench:
             head.finish_validation()
         return head
 
+    def teach(self, head: Head, names: tuple[str, ...]) -> None:
+        """Train logits of its own, from the first weights on, with defects in known places."""
+        torch.manual_seed(0)
+        head.attach(self.tower, NAMES)
+        images = torch.cat([steady_images(1), with_defect(steady_images(1))])
+        with torch.no_grad():
+            features, alignment = self.look(images, names * 2)
+        labels = torch.arange(2).repeat_interleave(NUM_IMAGES)
+        masks = (images != images[:NUM_IMAGES].repeat(2, 1, 1, 1)).any(1, keepdim=True).float()
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+        head.train()
+        for _ in range(60):
+            optimizer.zero_grad()
+            found = head.classify(features, alignment)
+            loss = functional.cross_entropy(found.image_logits, labels)
+            for logits, grid in zip(found.patch_logits, found.grids, strict=True):
+                share = functional.adaptive_avg_pool2d(masks, grid).flatten(1)
+                targets = torch.stack([1 - share, share], 1)
+                loss = loss + functional.cross_entropy(logits.transpose(1, 2), targets)
+            loss.backward()
+            optimizer.step()
+        head.eval()
+
     def predict(self, head: Head, images: torch.Tensor, first: int = 0):
         names = (NAMES * len(images))[first : first + len(images)]
         with torch.no_grad():
-            return head(*self.look(images, names), names, SIZE)
+            return head.eval()(*self.look(images, names), names, SIZE)
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
