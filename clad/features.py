@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -58,6 +59,67 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = Fa
             local = functional.interpolate(local, size, mode="bilinear", align_corners=False)
         dense.append(local)
     return torch.cat(dense, 1)
+
+
+def crop_grids(features: ImageFeatures, margins: tuple[float, float]) -> ImageFeatures:
+    """Features whose grids cover the middle of the frame instead of all of it.
+
+    Each grid keeps the pitch of its patches as nearly as whole numbers allow; what lies between two
+    patches is their linear mixture, and a cut along patch borders takes patches as they are.
+
+    Args:
+        features: Of B images, without windows.
+        margins: Share of the frame's (height, width) that is left out on each of two sides, in
+            [0, 0.5).
+
+    Returns:
+        Features with other ``tokens``, ``patches`` (unit norm again) and grids; what speaks of the
+        whole image (``summary``, ``pooled``) is as before.
+
+    Raises:
+        ValueError: If there are windows, which have no place in another grid.
+    """
+    if features.windows:
+        raise ValueError("expected features without windows to crop, got some; set window_sides []")
+
+    def cropped(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        rows, columns = (
+            _line_sampler(count, margin).to(tokens)
+            for count, margin in zip(grid, margins, strict=True)
+        )
+        maps = tokens.unflatten(1, grid)
+        found = torch.einsum("rh,cw,bhwd->brcd", rows, columns, maps)
+        return found.flatten(1, 2).to(tokens.dtype)  # autocast would round them
+
+    patch_grids = features.patch_grids or features.grids
+    patches = features.patches and tuple(
+        functional.normalize(cropped(layer, grid), dim=-1)
+        for layer, grid in zip(features.patches, patch_grids, strict=True)
+    )
+    tokens = [cropped(*each) for each in zip(features.tokens, features.grids, strict=True)]
+
+    def inner(grids: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        down, right = margins
+        return tuple((len(_line_sampler(h, down)), len(_line_sampler(w, right))) for h, w in grids)
+
+    return replace(
+        features,
+        tokens=tuple(tokens),
+        grids=inner(features.grids),
+        patches=patches,
+        patch_grids=features.patch_grids and inner(features.patch_grids),
+    )
+
+
+@lru_cache(maxsize=64)
+def _line_sampler(count: int, margin: float) -> Tensor:
+    """(inner, count) matrix that resamples a line of patches between two margins."""
+    kept = 1 - 2 * margin
+    inner = max(1, round(count * kept))
+    with torch.inference_mode(False):  # it is kept, and training may be the next to use it
+        centres = (margin + (torch.arange(inner, dtype=torch.float64) + 0.5) / inner * kept) * count
+        places = (centres - 0.5).clamp(0, count - 1)
+        return (1 - (places[:, None] - torch.arange(count)).abs()).clamp(min=0).float()
 
 
 def image_statistics(maps: Sequence[Tensor], cells: int = 1) -> Tensor:

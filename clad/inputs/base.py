@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from clad.towers.base import Tower
+from clad.types import ImageFeatures
 
 
 class InputTransform(nn.Module, ABC):
@@ -27,3 +28,11 @@ class InputTransform(nn.Module, ABC):
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, *tower.image_size) float of what ``prepare`` gave."""
+
+    def restore(self, features: ImageFeatures) -> ImageFeatures:
+        """Features whose patch grids cover the image that went in, and nothing else.
+
+        Masks, maps and regions are compared with grids, so an input that moves the image inside the
+        frame (a border) takes the grids back here; by default nothing is to be done.
+        """
+        return features
