@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import (
     convert_to_custom_text_state_dict,
@@ -16,13 +15,11 @@ from open_clip.model import (
     resize_text_pos_embed,
 )
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-from safetensors.torch import load_file
 from torch import Tensor
 
 from clad.towers.open_clip_model import Architecture, first_line
+from clad.towers.weight_files import RANDOM, WEIGHT_SUFFIXES, read_weights
 
-RANDOM = "random"
-WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 # A state dict taken from OpenAI's own files carries these numbers beside the weights.
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
@@ -166,42 +163,6 @@ def _download(architecture: Architecture, source: WeightSource) -> Path:
             f"{type(error).__name__}: {first_line(error)}; download the file where there is a "
             "network and pass its path as pretrained"
         ) from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name; nothing in the file is executed.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If the file is damaged, or holds anything but tensors.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected weights at {path}, found no file; check the path")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # damaged bytes make the readers raise anything
-        if "TorchScript" in str(error):
-            hint = (
-                "save torch.jit.load(path).state_dict() with safetensors, once, where you trust it"
-            )
-            raise ValueError(f"expected tensors in {path}, got a program; {hint}") from error
-        raise ValueError(
-            f"expected tensors only in {path}, got a damaged file or one that could run code "
-            f"({type(error).__name__}); fetch it again, preferably as .safetensors"
-        ) from error
-    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(
-            f"expected named tensors in {path}, got {type(state).__name__}; "
-            "save model.state_dict() alone"
-        )
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _adapt_state(model: open_clip.CLIP, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from clad.towers.base import Tower
 FOLDER = Path(__file__).parents[2] / "configs" / "tower"
 NEEDS_PACKAGES = {"offline", "simple_cnn"}
 TINY = yaml.safe_load((FOLDER / "open_clip_tiny.yaml").read_text(encoding="utf-8"))
+SMALL_PX = 64
 TEXTS = ["a photo of a screw", "a close-up photo of a broken metal nut with a scratch"]
 
 
@@ -28,7 +29,9 @@ def build(path):
     """The YAML's tower as the command line builds it; downloads become tiny random weights."""
     config = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["tower"]
     arguments = config.get("init_args", {})
-    if arguments.get("pretrained", "random") != "random":
+    if arguments.get("pretrained") == "download":
+        arguments |= {"pretrained": "random", "image_size": SMALL_PX}
+    elif arguments.get("pretrained", "random") != "random":
         arguments.update(TINY["model"]["tower"]["init_args"])
     parser = jsonargparse.ArgumentParser()
     parser.add_subclass_arguments(Tower, "tower")
