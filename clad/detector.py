@@ -89,10 +89,7 @@ class Detector:
         config, checkpoint = run_files(Path(run))
         recipe = read_recipe([config])
         task = recipe.build()
-        # Plain tensors only: a file from elsewhere cannot run code.
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        task.on_load_checkpoint(stored)
-        task.load_state_dict(stored["state_dict"], strict=task.strict_loading)
+        task.load_weights(checkpoint)
         return cls(task, recipe.image_size, batch_size=batch_size, device=device)
 
     @classmethod

@@ -20,7 +20,7 @@ LEVELS = (
     {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
     {"prompts", "heads", "explain"},
     {"tasks"},
-    {"detector"},
+    {"detector", "protocols"},
     {"deploy", "reports"},
     {"cli"},
     {"__main__"},

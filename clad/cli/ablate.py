@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from clad.cli.config_files import check_files, recipe_name
 from clad.cli.errors import DONE, Parser, UsageError
+from clad.cli.several import (
+    LEARNING,
+    NO_WEIGHTS,
+    Planned,
+    expect_no_places,
+    folder_name,
+    open_output,
+    plan,
+    run_or_read,
+)
 
 _KEY = "variants"
-_OURS = ("--trainer.default_root_dir", "--ckpt_path")
-_NO_WEIGHTS = "--trainer.enable_checkpointing=false"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Variant:
     @property
     def folder(self) -> str:
         """Name of its run directory."""
-        return re.sub(r"\W+", "_", self.name).strip("_").lower()
+        return folder_name(self.name)
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -51,14 +57,9 @@ def run(verb: str, arguments: list[str]) -> int:
     configs = [Path(name) for name in wanted.config]
     check_files([*configs, wanted.variants])
     variants = read_variants(wanted.variants)
-    for word in options:
-        if word.partition("=")[0] in _OURS:
-            raise UsageError(
-                f"expected no {word.partition('=')[0]}, because every variant starts afresh in a "
-                "directory of its own; choose where with --output"
-            )
-    with _command_lines(variants, configs, options) as lines:
-        _train_and_test(lines, configs, wanted.output, shlex.join(["clad", verb, *arguments]))
+    expect_no_places(options, "variant")
+    with _planned(variants, configs, options) as runs:
+        _train_and_test(runs, configs, wanted.output, shlex.join(["clad", verb, *arguments]))
     return DONE
 
 
@@ -83,7 +84,8 @@ def _parser(verb: str) -> Parser:
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="DIR", type=Path,
-        help="new directory for all runs; default runs/RECIPE_ablation/TIME",
+        help="directory for all runs; variants that are finished there are read back; default "
+        "runs/RECIPE_ablation/TIME",
     )  # fmt: skip
     return parser
 
@@ -129,20 +131,18 @@ def _overlays(path: Path, name: object, given: object) -> tuple[Mapping[str, Any
 
 
 @contextmanager
-def _command_lines(
+def _planned(
     variants: Sequence[Variant], configs: Sequence[Path], options: Sequence[str]
-) -> Iterator[list[tuple[Variant, list[str]]]]:
-    """Words for `clad fit` by variant, as long as the files they name exist.
+) -> Iterator[list[Planned]]:
+    """A run by variant, as long as the files it names exist.
 
     Raises:
         UsageError: If a configuration is not as it should be, or two are alike.
     """
     import yaml
 
-    from clad.cli.configuration import read_configuration
-
     with TemporaryDirectory() as folder:
-        lines: list[tuple[Variant, list[str]]] = []
+        runs: list[Planned] = []
         seen: dict[str, Variant] = {}
         for variant in variants:
             files = [*configs]
@@ -153,8 +153,8 @@ def _command_lines(
                     files.append(Path(folder) / f"{variant.folder}_{number}.yaml")
                     files[-1].write_text(yaml.safe_dump(dict(overlay)), encoding="utf-8")
             words = [word for file in files for word in ("--config", str(file))]
-            lines.append((variant, [*words, _NO_WEIGHTS, *options]))
-            text = read_configuration("fit", lines[-1][1])
+            runs.append(plan(variant.name, [*words, NO_WEIGHTS, *options]))
+            text = runs[-1].config
             if text in seen:
                 raise UsageError(
                     f"expected variants that differ, got one configuration for "
@@ -162,38 +162,32 @@ def _command_lines(
                     "over variants, leave it out"
                 )
             seen[text] = variant
-        yield lines
+        yield runs
 
 
 def _train_and_test(
-    lines: Sequence[tuple[Variant, list[str]]],
-    configs: Sequence[Path],
-    output: Path | None,
-    command: str,
+    runs: Sequence[Planned], configs: Sequence[Path], output: Path | None, command: str
 ) -> None:
-    from clad.cli.run_folders import create_run_dir
-    from clad.cli.session import open_session
-    from clad.cli.stages import evaluate_test, train
-    from clad.reports.ablation import AblationRow, to_text, write_ablation
+    from clad.reports.ablation import JSON, AblationRow, to_text, write_ablation
 
     recipe = recipe_name(configs)
-    if output is None:
-        output = create_run_dir(f"{recipe}_ablation", datetime.now().astimezone())
-    elif output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"expected a new directory for --output, found files in {output}")
-    output.mkdir(parents=True, exist_ok=True)
+    folder = open_output(output, f"{recipe}_ablation", JSON)
     rows: list[AblationRow] = []
-    for number, (variant, words) in enumerate(lines, 1):
-        print(f"variant {number} of {len(lines)}: {variant.name}", flush=True)
-        where = ["--trainer.default_root_dir", str(output / variant.folder)]
-        session = open_session("fit", [*words, *where], command)
-        train(session)
-        evaluation = evaluate_test(session)
-        if evaluation is None:
+    for number, planned in enumerate(runs, 1):
+        print(f"variant {number} of {len(runs)}: {planned.name}", flush=True)
+        found = run_or_read(planned, folder, command)
+        if found is None:
             continue
-        learning = sum(p.numel() for p in session.task.parameters() if p.requires_grad)
-        seconds = session.seconds["fit"] + session.seconds["test"]
-        rows.append(AblationRow(variant.name, variant.folder, evaluation.mean, seconds, learning))
-        write_ablation(output, recipe, command, rows)  # what is done stays, whatever comes
+        seconds = sum(found.card["seconds"].get(stage, 0) for stage in ("fit", "test"))
+        rows.append(
+            AblationRow(
+                planned.name,
+                planned.folder,
+                found.evaluation.mean,
+                seconds,
+                found.card[LEARNING],
+            )
+        )
+        write_ablation(folder, recipe, command, rows)  # what is done stays, whatever comes
     if rows:
-        print(f"\n{to_text(rows)}\nresults: {output}")
+        print(f"\n{to_text(rows)}\nresults: {folder}")

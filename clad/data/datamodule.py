@@ -19,6 +19,7 @@ from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
 from clad.data.feature_store import FeatureStore
 from clad.data.few import Few
 from clad.data.images import Size
+from clad.data.kinds import keep_trained_kinds
 from clad.data.loading import choose_num_workers, expect_generator
 from clad.data.sampling import Sampling
 from clad.data.splits import check_disjoint
@@ -58,6 +59,8 @@ class AnomalyDataModule(LightningDataModule):
         paired_synthesis: Whether a training batch holds every normal image beside its synthetic
             partner (self-blended images); ``synthesis_probability`` is then not looked at, and the
             batch size counts both.
+        train_kinds: Kinds of anomalies that stay in training and validation (their defect types);
+            empty leaves normal images only, None keeps all.
         seed: Decides splits, order, augmentation and synthesis; at least 0.
     """
 
@@ -81,6 +84,7 @@ class AnomalyDataModule(LightningDataModule):
         balance_domains: bool = False,
         balance_categories: bool = False,
         paired_synthesis: bool = False,
+        train_kinds: list[str] | None = None,
         seed: int = 42,
     ) -> None:
         super().__init__()
@@ -103,6 +107,7 @@ class AnomalyDataModule(LightningDataModule):
         fewest = 1 if shots is None else train_batch_size
         shares = (anomaly_share, balance_domains, balance_categories)
         self.sampling = Sampling(*shares, fewest, expect_generator(paired_synthesis, synthesis))
+        self.train_kinds = train_kinds
         self.seed = seed
         self._splits: Splits | None = None
         self._features: FeatureStore | None = None
@@ -123,7 +128,7 @@ class AnomalyDataModule(LightningDataModule):
                 f"expected images in {self.root}, found none for {self.source.name} "
                 f"(categories: {self.categories}); check data.root and data.categories"
             )
-        splits = self.few.apply(splits, self.seed)
+        splits = self.few.apply(keep_trained_kinds(splits, self.train_kinds), self.seed)
         check_disjoint(splits)
         self._splits = splits
         for note in splits.notes:

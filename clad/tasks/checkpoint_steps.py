@@ -6,6 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -65,6 +66,17 @@ class CheckpointSteps(EvaluationSteps):
         self.load_state_dict(found, strict=False)
         self._prototypes.clear()
         rank_zero_info(f"Took over {len(found)} tensors from {path}: {', '.join(found)}")
+
+    def load_weights(self, path: Path) -> None:
+        """Take over everything that a training left in a checkpoint, without a trainer.
+
+        Raises:
+            ValueError: As ``on_load_checkpoint`` does.
+        """
+        # Plain tensors only: a file from elsewhere cannot run code.
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        self.on_load_checkpoint(stored)
+        self.load_state_dict(stored["state_dict"], strict=self.strict_loading)
 
     def _kept(self) -> dict[str, Tensor]:
         """What of this task goes into checkpoints."""

@@ -81,6 +81,24 @@ def test_each_variant_is_what_fit_and_test_give_and_the_table_shows_it(workplace
     assert float(rows[1]["image_auroc"]) == pytest.approx(expected["image_auroc"])
 
 
+def test_finished_variants_are_read_back(workplace: Path) -> None:
+    first = variants_file(workplace, {"full": []})
+    words = ("ablate", *BASE, "--variants", first, "--output=again")
+    assert clad(*words).status == 0
+    before = json.loads(Path("again/ablation.json").read_text())["variants"]
+    second = variants_file(workplace, {"full": [], "narrow": [NARROW]})
+    shown = clad("ablate", *BASE, "--variants", second, "--output=again")
+    assert shown.status == 0, shown.err
+    assert "full: finished earlier, read from again/full" in shown.out
+    assert shown.out.count("weights learn") == 1
+    after = json.loads(Path("again/ablation.json").read_text())["variants"]
+    assert after[0] == before[0]
+    assert [each["name"] for each in after] == ["full", "narrow"]
+    changed = clad("ablate", *BASE, "--data.seed=7", "--variants", first, "--output=again")
+    assert changed.status == 2
+    assert "expected the configuration that again/full was made with, got another" in changed.err
+
+
 REFUSED = {
     "a wrong key in the last variant": (
         {"full": [], "other": [{"model": {"hed": 1}}]},
