@@ -163,7 +163,7 @@ def blur(image: ImageArray, sigma: float) -> ImageArray:
 
 def add_noise(image: ImageArray, sigma: float, seed: int = 0) -> ImageArray:
     """Gaussian noise of ``sigma`` grey levels, independent by pixel and channel, then clipped."""
-    rng = np.random.default_rng((seed, zlib.crc32(np.ascontiguousarray(image))))
+    rng = np.random.default_rng((seed, zlib.crc32(image.tobytes())))
     drawn = rng.standard_normal(image.shape, dtype=np.float32)
     return _to_uint8(image + np.float32(sigma) * drawn)
 

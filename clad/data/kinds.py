@@ -1,4 +1,4 @@
-"""Which kinds of anomalies are learnt from, so that others are met in the test for the first time."""
+"""Which kinds of anomalies are learnt from, so that the test brings others for the first time."""
 
 from __future__ import annotations
 

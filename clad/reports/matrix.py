@@ -36,10 +36,11 @@ def to_text(matrix: Matrix) -> str:
         cells.append([row.name, *shown, format_fraction(matrix.unseen(row))])
     header, *lines = align_columns(cells)
     rule = "-" * len(header)
-    return "\n".join(
-        [header, rule, *lines, rule, f"mean of what was learned: {_shown(matrix.mean_seen)}"]
-        + [f"mean of what was not: {_shown(matrix.mean_unseen)}"]
+    means = (
+        f"mean of what was learned: {_shown(matrix.mean_seen)}",
+        f"mean of what was not: {_shown(matrix.mean_unseen)}",
     )
+    return "\n".join([header, rule, *lines, rule, *means])
 
 
 def write_matrix(folder: Path, matrix: Matrix, facts: Mapping[str, Any]) -> None:
@@ -77,8 +78,9 @@ def draw(matrix: Matrix) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    size = [_MARGIN_INCHES + _INCHES_PER_CELL * n for n in (len(matrix.kinds), len(matrix.rows))]
-    figure = Figure(tuple(size), layout="constrained")
+    width = _MARGIN_INCHES + _INCHES_PER_CELL * len(matrix.kinds)
+    height = _MARGIN_INCHES + _INCHES_PER_CELL * len(matrix.rows)
+    figure = Figure((width, height), layout="constrained")
     axes = figure.subplots()
     values = [row.values for row in matrix.rows]
     picture = axes.imshow(values, vmin=0.5, vmax=1, cmap="viridis")

@@ -24,8 +24,9 @@ COLUMNS = (
     "image_ap",
     "image_eer",
     "image_accuracy",
-    "image_recall",
-    "image_false_alarm_rate",
+    "video_auroc",
+    "video_eer",
+    "pixel_auroc",
 )
 """Columns of the table, where they were taken; ``robustness.json`` has every metric."""
 
@@ -40,14 +41,18 @@ _PANEL_INCHES = (3.1, 2.7)
 
 
 def columns_of(rows: Sequence[RobustnessRow]) -> list[str]:
-    """Those of ``COLUMNS`` that were taken."""
-    return [name for name in COLUMNS if any(name in row.mean for row in rows)]
+    """Those of ``COLUMNS`` that have a value somewhere; image AUROC always."""
+    first, *others = COLUMNS
+    return [
+        first,
+        *(name for name in others if any(not math.isnan(row.value(name)) for row in rows)),
+    ]
 
 
 def to_text(rows: Sequence[RobustnessRow]) -> str:
     """Aligned columns for a terminal; a rule under the header, the clean row, and each kind."""
     names = columns_of(rows)
-    cells = [["images", *(name.removeprefix("image_") for name in names)]]
+    cells = [["images", *names]]
     cells += [[row.name, *(format_fraction(row.value(name)) for name in names)] for row in rows]
     header, *lines = align_columns(cells)
     rule = "-" * len(header)
