@@ -105,6 +105,15 @@ class FaceSynthesizer(Synthesizer):
             rng: Source of all randomness.
         """
 
+    def bare(self) -> FaceSynthesizer:
+        """This generator without what it does to real and forged image alike.
+
+        ``Forgery.real`` is then the photo itself, and the forged image differs from it inside the
+        mask only. That is what may be stored beside real photos that nothing was done to;
+        otherwise a mirror, a crop or a compression would tell the files apart.
+        """
+        return self
+
     def __call__(self, image: ImageArray, rng: np.random.Generator) -> tuple[ImageArray, MaskArray]:
         """Refuses: without landmarks there is nothing to forge.
 
