@@ -34,6 +34,7 @@ class Batch:
         features: What the frozen tower says of the images, where a feature cache brought it;
             ``images`` are then (B, 3, 0, 0), because nobody decoded them.
         origins: B frames and videos (``Sample.origin``); empty where nobody asked for them.
+        groups: B groups (``Sample.group``); empty where nobody asked for them.
     """
 
     images: Tensor
@@ -46,6 +47,7 @@ class Batch:
     domains: tuple[str, ...] = ()
     features: ImageFeatures | None = None
     origins: tuple[Origin | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy on ``device``; Lightning calls this, too."""

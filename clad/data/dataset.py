@@ -235,6 +235,7 @@ def collate(items: Sequence[Item]) -> Batch:
         domains=tuple(item.sample.domain for item in items),
         features=join_features(stored) if stored else None,
         origins=tuple(item.sample.origin for item in items),
+        groups=tuple(item.sample.group for item in items),
     )
 
 

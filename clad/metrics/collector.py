@@ -30,6 +30,7 @@ class CollectedPredictions:
         masks: (N, H, W) bool, or None where ``maps`` is None.
         domains: N domains (``Sample.domain``); empty where the batches named none.
         origins: N frames and videos (``Sample.origin``); empty where the batches named none.
+        groups: N groups (``Sample.group``); empty where the batches named none.
     """
 
     paths: tuple[str, ...]
@@ -43,6 +44,7 @@ class CollectedPredictions:
     masks: NDArray[np.bool_] | None = None
     domains: tuple[str, ...] = ()
     origins: tuple[Origin | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,6 +90,7 @@ class PredictionCollector:
         self._names: list[tuple[str, str, str]] = []
         self._domains: list[str] = []
         self._origins: list[Origin | None] = []
+        self._groups: list[str | None] = []
         self._labels: list[NDArray[np.int64]] = []
         self._has_mask: list[NDArray[np.bool_]] = []
         self._scores: list[NDArray[np.float64]] = []
@@ -121,6 +124,7 @@ class PredictionCollector:
         self._names += zip(batch.paths, batch.categories, batch.defect_types, strict=True)
         self._domains += batch.domains
         self._origins += batch.origins
+        self._groups += batch.groups
         self._labels.append(_to_numpy(batch.labels, torch.int64))
         self._has_mask.append(_to_numpy(batch.has_mask, torch.bool))
         self._scores.append(_to_numpy(prediction.scores, torch.float64))
@@ -150,6 +154,7 @@ class PredictionCollector:
             masks=np.concatenate(self._masks) if self._masks else None,
             domains=tuple(self._domains) if len(self._domains) == len(paths) else (),
             origins=tuple(self._origins) if len(self._origins) == len(paths) else (),
+            groups=tuple(self._groups) if len(self._groups) == len(paths) else (),
         )
 
     def _expect_same_kind(self, prediction: Prediction) -> None:

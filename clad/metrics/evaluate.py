@@ -4,129 +4,100 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clad.metrics.collector import CollectedPredictions
+from clad.metrics.evaluation import Evaluation, Reasons, Values, macro_mean
+from clad.metrics.faces import FACE, LevelThresholds, evaluate_faces
+from clad.metrics.families import family_means
 from clad.metrics.functional.aupro import aupro_of, region_weights
-from clad.metrics.functional.auroc import auroc_of
-from clad.metrics.functional.average_precision import average_precision_of
-from clad.metrics.functional.f1_max import f1_max_of
-from clad.metrics.functional.ranking import Ranking, rank
+from clad.metrics.functional.ranking import rank
 from clad.metrics.functional.validate import undefined_reason
+from clad.metrics.levels import ranking_values, threshold_metrics
+from clad.metrics.settings import STANDARD, MetricSettings
 
 IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1_max")
 PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro")
 THRESHOLD_METRICS = ("image_accuracy", "image_f1", "image_recall", "image_false_alarm_rate")
 
-Values = dict[str, float]
-Reasons = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Metrics as fractions in [0, 1]; NaN where undefined.
-
-    Args:
-        per_category: Category name -> metric name -> value.
-        mean: Metric name -> mean over the categories where it is defined (macro mean).
-        undefined: One sentence per category and reason: ``pixel_auroc of mono: no masks``.
-        left_out: Metric name -> number of categories that ``mean`` leaves out.
-        per_domain: Domain -> metric name -> mean over its categories; empty where all categories
-            are of one domain.
-        domain_of: Category name -> domain; empty where ``per_domain`` is.
-    """
-
-    per_category: dict[str, Values]
-    mean: Values
-    undefined: tuple[str, ...]
-    left_out: dict[str, int]
-    per_domain: dict[str, Values] = field(default_factory=dict)
-    domain_of: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values for ``json.dumps``; NaN becomes None (null)."""
-        by_domain: dict[str, object] = {}
-        if self.per_domain:
-            rows = {name: _without_nan(row) for name, row in self.per_domain.items()}
-            by_domain = {"per_domain": rows, "domain_of": self.domain_of}
-        return {
-            "mean": _without_nan(self.mean),
-            "per_category": {name: _without_nan(row) for name, row in self.per_category.items()},
-            "undefined": list(self.undefined),
-            "left_out": self.left_out,
-            **by_domain,
-        }
-
-    @classmethod
-    def from_json(cls, stored: Mapping) -> Evaluation:
-        """The evaluation that ``to_json`` wrote; None becomes NaN."""
-        return cls(
-            per_category={name: _with_nan(row) for name, row in stored["per_category"].items()},
-            mean=_with_nan(stored["mean"]),
-            undefined=tuple(stored.get("undefined", ())),
-            left_out=dict(stored.get("left_out", {})),
-            per_domain={n: _with_nan(row) for n, row in stored.get("per_domain", {}).items()},
-            domain_of=dict(stored.get("domain_of", {})),
-        )
-
 
 def evaluate(
     collected: CollectedPredictions,
     thresholds: Mapping[str, float] | None = None,
+    settings: MetricSettings = STANDARD,
+    level_thresholds: LevelThresholds | None = None,
 ) -> Evaluation:
     """Metrics per category and their mean, over all and, where there are several, per domain.
 
     Pixel metrics are taken over the images whose mask is known. With ``thresholds``, an image is
     called anomalous if its score is at or above the threshold of its category, and accuracy, F1,
-    recall and false alarm rate at that threshold are added.
+    recall and false alarm rate at that threshold are added. Categories of the domain ``face`` get
+    what ``clad.metrics.faces`` measures, too.
 
     Args:
         collected: Predictions of N images.
         thresholds: Category name -> threshold on raw scores; never fitted on these images.
+        settings: Choices of the recipe.
+        level_thresholds: ``frame`` and ``video`` -> category name -> threshold on their scores;
+            those of images are ``thresholds``.
 
     Raises:
-        ValueError: If a category has no threshold although thresholds are given, or two domains.
+        ValueError: If a category has no threshold although thresholds are given, two domains, or a
+            frame or video with two labels.
     """
     domain_of = collected.domain_of()
     per_category: dict[str, Values] = {}
-    sentences: list[str] = []
-    for category in collected.category_names:
-        rows = collected.rows_of(category)
-        scores, labels = collected.scores[rows], collected.labels[rows]
-        values, reasons = _image_metrics(scores, labels)
-        pixel_values, pixel_reasons = _pixel_metrics(collected, rows)
-        values |= pixel_values
-        reasons |= pixel_reasons
-        if thresholds is not None:
-            if category not in thresholds:
-                raise ValueError(
-                    f"expected a threshold for every category, got none for {category!r} "
-                    f"(there are {sorted(thresholds)}); fit it on validation images"
-                )
-            at_values, at_reasons = _threshold_metrics(scores, labels, thresholds[category])
-            values |= at_values
-            reasons |= at_reasons
-        per_category[category] = values
-        sentences += _sentences(category, reasons)
-    mean, left_out = _macro_mean(per_category)
+    reasons_of: dict[str, Reasons] = {}
+    for name in collected.category_names:
+        per_category[name], reasons_of[name] = _category_metrics(collected, name, thresholds)
+    of_levels = None if thresholds is None else {**(level_thresholds or {}), "image": thresholds}
+    face_names = [name for name in per_category if domain_of.get(name) == FACE]
+    faces = evaluate_faces(collected, face_names, of_levels, settings)
+    for name, extra in faces.items():
+        per_category[name] |= extra.values
+        reasons_of[name] |= extra.reasons
+    kinds = {name: each.per_manipulation for name, each in faces.items() if each.per_manipulation}
+    families, family_of = family_means(kinds, settings.training_generators)
+    mean, left_out = macro_mean(per_category.values())
     per_domain = _domain_means(per_category, domain_of)
     return Evaluation(
         per_category,
         mean,
-        tuple(sentences),
+        tuple(s for name, reasons in reasons_of.items() for s in _sentences(name, reasons)),
         left_out,
         per_domain,
         domain_of if per_domain else {},
+        per_manipulation=kinds,
+        families=families,
+        family_of=family_of,
+        counts={name: each.counts for name, each in faces.items() if each.counts},
     )
+
+
+def _category_metrics(
+    collected: CollectedPredictions, category: str, thresholds: Mapping[str, float] | None
+) -> tuple[Values, Reasons]:
+    """What is measured of images of any domain."""
+    rows = collected.rows_of(category)
+    scores, labels = collected.scores[rows], collected.labels[rows]
+    found = [_image_metrics(scores, labels), _pixel_metrics(collected, rows)]
+    if thresholds is not None:
+        if category not in thresholds:
+            raise ValueError(
+                f"expected a threshold for every category, got none for {category!r} "
+                f"(there are {sorted(thresholds)}); fit it on validation images"
+            )
+        found.append(threshold_metrics("image", scores, labels, thresholds[category]))
+    values = {name: value for more, _ in found for name, value in more.items()}
+    return values, {name: why for _, more in found for name, why in more.items()}
 
 
 def _image_metrics(scores: NDArray[np.float64], labels: NDArray) -> tuple[Values, Reasons]:
     reason = undefined_reason(labels, "image")
     ranking = rank(scores, labels)
-    return _ranking_values("image", ranking), dict.fromkeys(IMAGE_METRICS, reason) if reason else {}
+    return ranking_values("image", ranking), dict.fromkeys(IMAGE_METRICS, reason) if reason else {}
 
 
 def _pixel_metrics(
@@ -145,36 +116,9 @@ def _pixel_metrics(
     if pixel_reason:
         return undefined, dict.fromkeys(PIXEL_METRICS, pixel_reason)
     ranking = rank(maps, masks)
-    values = _ranking_values("pixel", ranking)
+    values = ranking_values("pixel", ranking)
     values["pixel_aupro"] = aupro_of(ranking, region_weights(masks))
     return values, {}
-
-
-def _ranking_values(level: str, ranking: Ranking) -> Values:
-    return {
-        f"{level}_auroc": auroc_of(ranking),
-        f"{level}_ap": average_precision_of(ranking),
-        f"{level}_f1_max": f1_max_of(ranking),
-    }
-
-
-def _threshold_metrics(
-    scores: NDArray[np.float64], labels: NDArray, threshold: float
-) -> tuple[Values, Reasons]:
-    called = scores >= threshold
-    anomalous = labels == 1
-    num_anomalous, num_normal = int(anomalous.sum()), int((~anomalous).sum())
-    hits, alarms = int((called & anomalous).sum()), int((called & ~anomalous).sum())
-    values = {"image_accuracy": float((called == anomalous).mean())}
-    values["image_f1"] = 2 * hits / (hits + alarms + num_anomalous) if num_anomalous else math.nan
-    values["image_recall"] = hits / num_anomalous if num_anomalous else math.nan
-    values["image_false_alarm_rate"] = alarms / num_normal if num_normal else math.nan
-    reasons: Reasons = {}
-    if not num_anomalous:
-        reasons |= dict.fromkeys(("image_f1", "image_recall"), "no anomalous image")
-    if not num_normal:
-        reasons["image_false_alarm_rate"] = "no normal image"
-    return values, reasons
 
 
 def _sentences(category: str, reasons: Reasons) -> list[str]:
@@ -186,18 +130,6 @@ def _sentences(category: str, reasons: Reasons) -> list[str]:
     ]
 
 
-def _macro_mean(per_category: Mapping[str, Values]) -> tuple[Values, dict[str, int]]:
-    mean: Values = {}
-    left_out: dict[str, int] = {}
-    metrics = dict.fromkeys(metric for row in per_category.values() for metric in row)
-    for metric in metrics:
-        column = [row[metric] for row in per_category.values()]
-        defined = [value for value in column if not math.isnan(value)]
-        mean[metric] = math.fsum(defined) / len(defined) if defined else math.nan
-        left_out[metric] = len(column) - len(defined)
-    return mean, left_out
-
-
 def _domain_means(
     per_category: Mapping[str, Values], domain_of: Mapping[str, str]
 ) -> dict[str, Values]:
@@ -206,16 +138,6 @@ def _domain_means(
     if len(domains) < 2:
         return {}
     return {
-        domain: _macro_mean({n: row for n, row in per_category.items() if domain_of[n] == domain})[
-            0
-        ]
+        domain: macro_mean(row for n, row in per_category.items() if domain_of[n] == domain)[0]
         for domain in domains
     }
-
-
-def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
-
-
-def _with_nan(values: Mapping[str, float | None]) -> Values:
-    return {name: math.nan if value is None else float(value) for name, value in values.items()}

@@ -22,14 +22,21 @@ class MetricSettings:
         threshold_rule: ``false_alarms`` fits thresholds to the false alarm budget, on normal
             validation images alone; ``balanced_accuracy`` and ``f1`` take the threshold with the
             best value on labelled validation images, which must hold both kinds.
+        shared_threshold: Whether one threshold is fitted on the validation images of all categories
+            and used for each of them, also for those without validation images: detectors of
+            generated images are tested on other generators than they were trained on.
         natural: Names of categories, groups or folders of test images whose real ones are natural
             photographs; the share of them that is not called fake is ``natural_specificity``.
+        training_generators: Names of generators that the detector is trained on; they are in no
+            mean of a family of generators.
     """
 
     video_score: VideoScore = "mean"
     top_k: int = 5
     threshold_rule: ThresholdRule = "false_alarms"
+    shared_threshold: bool = False
     natural: tuple[str, ...] = ("natural",)
+    training_generators: tuple[str, ...] = ("progan",)
 
     def __post_init__(self) -> None:
         expect_range("top_k", self.top_k, 1, float("inf"))

@@ -47,7 +47,7 @@ def metrics_table(evaluation: Evaluation, metrics: Sequence[str] | None = None) 
         raise ValueError(f"expected metrics among {sorted(evaluation.mean)}, got {unknown}")
     domains = [(domain_mean(name), row) for name, row in evaluation.per_domain.items()]
     named = [*evaluation.per_category.items(), *domains, (MEAN, evaluation.mean)]
-    rows = tuple((name, tuple(values[metric] for metric in metrics)) for name, values in named)
+    rows = tuple((name, tuple(values.get(m, math.nan) for m in metrics)) for name, values in named)
     return Table(tuple(metrics), rows, num_means=1 + len(domains))
 
 

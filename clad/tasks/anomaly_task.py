@@ -15,12 +15,13 @@ from clad.checks import expect_range
 from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
+from clad.metrics.settings import STANDARD, MetricSettings
 from clad.prompts.base import PromptStrategy
-from clad.tasks.calibration import fit_thresholds
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
 from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
 from clad.tasks.learning_rates import learning_groups, with_schedule
+from clad.tasks.level_thresholds import fit_level_thresholds
 from clad.tasks.preparation import (
     Batches,
     data_of,
@@ -69,6 +70,7 @@ class AnomalyTask(CheckpointSteps):
             the adapter's learned multiplier or the tower's own.
         false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
             threshold of each category is fitted to it on normal validation images.
+        metrics: How frames become videos, and by which rule thresholds are fitted.
         feature_cache: Where features of training and validation images are kept, so that a frozen
             tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
         initial_weights: Checkpoint of an earlier stage; training starts from those of its trained
@@ -89,6 +91,7 @@ class AnomalyTask(CheckpointSteps):
         tower_learning_rate: float | None = None,
         temperature: float | None = None,
         false_alarm_budget: float = 0.05,
+        metrics: MetricSettings = STANDARD,
         feature_cache: FeatureCache | None = None,
         initial_weights: Path | None = None,
     ) -> None:
@@ -108,6 +111,7 @@ class AnomalyTask(CheckpointSteps):
             expect_range("temperature", temperature, 1e-4, 1e4)
         self.temperature = temperature
         self.false_alarm_budget = false_alarm_budget
+        self.metrics = metrics
         self.feature_cache = feature_cache
         self._prepared_at: int | None = None
         self._random_seed = 0
@@ -278,5 +282,7 @@ class AnomalyTask(CheckpointSteps):
             show_images(self.head, references, validation, self.encode, self._look, self.device)
             if validation is not None:
                 found = predict_all(validation(), self, self.device)
-                self.thresholds_fitted = fit_thresholds(*found, self.false_alarm_budget)
+                self.thresholds_fitted = fit_level_thresholds(
+                    found, self.false_alarm_budget, self.metrics, self.class_names
+                )
         self.train(was_training)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clad.checks import expect_range
 
-_FEWEST_NORMALS = 5
+FEWEST_NORMALS = 5
 """Below this many normal images, a quantile says next to nothing."""
 _ROUNDING = 1e-9
 """Keeps a product such as 10 x 0.3 from falling short of the integer it is."""
@@ -24,10 +24,21 @@ class Thresholds:
     Args:
         values: Category name -> threshold on raw scores; categories without one are missing.
         source: What they were fitted on, in words; why there are none, if there are none.
+        levels: ``frame`` and ``video`` -> thresholds on their scores, where origins are known.
+        is_shared: Whether it is one threshold for all categories, known or not.
     """
 
     values: Mapping[str, float]
     source: str
+    levels: Mapping[str, Thresholds] = field(default_factory=dict)
+    is_shared: bool = False
+
+    def shared_with(self, categories: Sequence[str]) -> Thresholds:
+        """The one threshold as that of other categories."""
+        value = next(iter(self.values.values()), None)
+        levels = {name: each.shared_with(categories) for name, each in self.levels.items()}
+        values = {} if value is None else dict.fromkeys(categories, value)
+        return Thresholds(values, self.source, levels, self.is_shared)
 
 
 NO_THRESHOLDS = Thresholds({}, "none: not fitted yet; train with validation images")
@@ -38,6 +49,7 @@ def fit_thresholds(
     labels: NDArray[np.int64],
     categories: tuple[str, ...],
     false_alarm_budget: float,
+    unit: str = "image",
 ) -> Thresholds:
     """Per category, the lowest threshold that keeps the promised share of false alarms.
 
@@ -52,6 +64,7 @@ def fit_thresholds(
         labels: (N,) 1 anomalous; those are ignored.
         categories: N names.
         false_alarm_budget: Accepted share of false alarms, in (0, 1).
+        unit: What one score stands for, for the source.
 
     Source: Vovk et al., Algorithmic learning in a random world (2005); split conformal prediction.
     """
@@ -61,21 +74,21 @@ def fit_thresholds(
     without: list[str] = []
     for category in dict.fromkeys(categories):
         normal = np.sort(scores[(np.asarray(categories) == category) & (labels == 0)])
-        if len(normal) < _FEWEST_NORMALS:
+        if len(normal) < FEWEST_NORMALS:
             without.append(category)
             continue
         above = math.floor((len(normal) + 1) * false_alarm_budget + _ROUNDING)
         values[category] = _step_above(normal[-max(above, 1)])
         sizes.append(len(normal))
     if not values:
-        return Thresholds({}, f"none: fewer than {_FEWEST_NORMALS} normal validation images")
+        return Thresholds({}, f"none: fewer than {FEWEST_NORMALS} normal validation {unit}s")
     counts = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     promised = max(false_alarm_budget, 1 / (min(sizes) + 1))
-    source = f"{counts} normal validation images per category, at most {promised:.1%} false alarms"
+    source = f"{counts} normal validation {unit}s per category, at most {promised:.1%} false alarms"
     if promised > false_alarm_budget:
-        source += f" (too few images to promise {false_alarm_budget:.1%})"
+        source += f" (too few {unit}s to promise {false_alarm_budget:.1%})"
     if without:
-        source += f"; none for {', '.join(without)}: fewer than {_FEWEST_NORMALS}"
+        source += f"; none for {', '.join(without)}: fewer than {FEWEST_NORMALS}"
     return Thresholds(values, source)
 
 
@@ -94,12 +107,12 @@ def num_held_out(num_images: int, false_alarm_budget: float) -> int:
     if num_images < fewest_for_threshold(false_alarm_budget):
         return 0
     enough = _enough(false_alarm_budget)
-    return max(min(enough, num_images // 2), num_images // 4, _FEWEST_NORMALS)
+    return max(min(enough, num_images // 2), num_images // 4, FEWEST_NORMALS)
 
 
 def fewest_for_threshold(false_alarm_budget: float) -> int:
     """From how many normal images on ``num_held_out`` holds some out."""
-    return max(_enough(false_alarm_budget) + 1, 2 * _FEWEST_NORMALS)
+    return max(_enough(false_alarm_budget) + 1, 2 * FEWEST_NORMALS)
 
 
 def too_few_for_threshold(num_images: int, false_alarm_budget: float) -> Thresholds:

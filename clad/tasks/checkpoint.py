@@ -53,6 +53,11 @@ def write_entries(
         "class_names": list(class_names),
         "thresholds": dict(thresholds.values),
         "threshold_source": thresholds.source,
+        "threshold_is_shared": thresholds.is_shared,
+        "level_thresholds": {
+            level: {"values": dict(each.values), "source": each.source}
+            for level, each in thresholds.levels.items()
+        },
     }
 
 
@@ -65,7 +70,7 @@ def read_entries(
         checkpoint: As Lightning reads it.
         wanted: Categories of this run.
         head: If it knows no categories, this run may look at others than the training did
-            (zero-shot transfer); there are no thresholds then.
+            (zero-shot transfer); there are no thresholds then, unless one is for all categories.
 
     Returns:
         The categories of the training, or those of this run where they are others; thresholds.
@@ -79,8 +84,15 @@ def read_entries(
             "give the file under the run's checkpoints/"
         )
     own = checkpoint[_OWN]
-    thresholds = Thresholds(own["thresholds"], own["threshold_source"])
+    levels = {
+        level: Thresholds(each["values"], each["source"])
+        for level, each in own.get("level_thresholds", {}).items()
+    }
+    is_shared = own.get("threshold_is_shared", False)
+    thresholds = Thresholds(own["thresholds"], own["threshold_source"], levels, is_shared)
     unknown = sorted(set(wanted) - set(own["class_names"]))
+    if unknown and not head.knows_categories and is_shared:
+        return tuple(wanted), thresholds.shared_with(wanted)
     if unknown and not head.knows_categories:
         return tuple(wanted), Thresholds({}, f"none: not trained on {', '.join(unknown)}")
     if unknown:

@@ -16,6 +16,7 @@ from clad.explain.vocabulary import (
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.metrics.naming import NamingAccuracy, naming_accuracy
+from clad.metrics.settings import STANDARD
 from clad.tasks.calibration import NO_THRESHOLDS
 from clad.types import Batch, ImageFeatures, Prediction, TextPrototypes
 
@@ -26,6 +27,7 @@ class EvaluationSteps(LightningModule, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.thresholds_fitted = NO_THRESHOLDS
+        self.metrics = STANDARD
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
         self.naming: dict[str, NamingAccuracy] = {}
@@ -112,7 +114,8 @@ class EvaluationSteps(LightningModule, ABC):
     def _evaluate(self, role: str) -> None:
         self.collected = self._collector.result()
         self._collector.reset()
-        self.evaluation = evaluate(self.collected, self.thresholds)
+        levels = {name: each.values for name, each in self.thresholds_fitted.levels.items()}
+        self.evaluation = evaluate(self.collected, self.thresholds, self.metrics, levels)
         for name, value in self.evaluation.mean.items():
             self.log(f"{role}/{name}", value, batch_size=1)
 
@@ -124,4 +127,7 @@ class EvaluationSteps(LightningModule, ABC):
     @property
     def threshold_source(self) -> str:
         """What the thresholds were fitted on, in words."""
-        return self.thresholds_fitted.source
+        fitted = self.thresholds_fitted
+        return "; ".join(
+            [fitted.source, *(f"of {level}s: {e.source}" for level, e in fitted.levels.items())]
+        )

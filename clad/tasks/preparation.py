@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
-import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from numpy.typing import NDArray
 
 from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
+from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.types import Alignment, Batch, ImageFeatures, Prediction
 
 
@@ -74,17 +74,12 @@ def show_images(
 
 def predict_all(
     batches: Iterable[Batch], predict: Callable[[Batch], Prediction], device: torch.device
-) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]:
-    """Scores, labels and categories of every image of a loader."""
-    scores: list[NDArray[np.float64]] = [np.empty(0)]
-    labels: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    categories: list[str] = []
+) -> CollectedPredictions | None:
+    """Scores of every image of a loader with their truth, without maps; None if it is empty."""
+    collector = PredictionCollector()
     for batch in batches:
-        prediction = predict(batch.to(device))
-        scores.append(prediction.scores.double().cpu().numpy())
-        labels.append(batch.labels.cpu().numpy())
-        categories += batch.categories
-    return np.concatenate(scores), np.concatenate(labels), tuple(categories)
+        collector.update(replace(predict(batch.to(device)), maps=None), batch)
+    return collector.result() if len(collector) else None
 
 
 def data_of(trainer: Trainer) -> AnomalyDataModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def all_thresholds(scores, labels):
 def slow_eer(scores, labels):
     """Walks the curve from corner to corner until misses cross false alarms."""
     points = all_thresholds(scores, labels)
-    for (recall, alarms), (next_recall, next_alarms) in zip(points, points[1:], strict=False):
+    for (recall, alarms), (next_recall, next_alarms) in pairwise(points):
         here, there = 1 - recall - alarms, 1 - next_recall - next_alarms
         if there <= 0:
             share = here / (here - there)

@@ -82,7 +82,7 @@ def test_labels_that_differ_within_a_video_or_frame_are_refused():
         pool_videos(np.zeros(2), labels, (Origin("0", "a"), Origin("1", "a")), two)
     with pytest.raises(ValueError, match="crops of frame 0 of video a, got"):
         pool_frames(np.zeros(2), labels, (Origin("0", "a"), Origin("0", "a")), two)
-    with pytest.raises(ValueError, match="crops of frame p.jpg, got"):
+    with pytest.raises(ValueError, match=r"crops of frame p\.jpg, got"):
         pool_frames(np.zeros(2), labels, (Origin("p.jpg"), Origin("p.jpg")), two)
 
 

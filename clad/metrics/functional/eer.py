@@ -44,7 +44,7 @@ def rate_on_segment(
 
 
 def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> float:
-    """The rate in [0, 1] at which as large a share of anomalous items is missed as of normal called.
+    """The rate in [0, 1] at which the share of misses equals the share of false alarms.
 
     The corners of the ROC curve are joined by straight lines, so the two rates meet exactly. Code
     that takes the corner where they differ least (as DeepfakeBench does) gets another number: up
