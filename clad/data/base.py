@@ -36,6 +36,9 @@ class DataSource(ABC):
     is_composed: ClassVar[bool] = False
     """Whether it is made of other sources."""
 
+    has_anomalies: ClassVar[bool] = True
+    """False for real photographs only: anomalies must be synthesised, tests have one label."""
+
     @property
     def trains_on_anomalies(self) -> bool:
         """Whether labelled anomalies are in train without being asked for."""

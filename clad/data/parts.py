@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from clad.checks import expect_folder
 from clad.data.base import DataSource
-from clad.data.fingerprint import fingerprint
 from clad.data.overlap import expect_no_copies
 from clad.samples import Sample, Splits
 
@@ -70,7 +69,7 @@ class ListedPart:
             role: tuple(s for s in getattr(whole, role) if s.image_path in own)
             for role in ("train", "validation", "test")
         }
-        found = fingerprint(self.part.source.name, self.folder, Splits(**roles))
+        found = self.part.source.fingerprint(self.folder, Splits(**roles))
         return {"name": self.name, **found}
 
 
