@@ -1,6 +1,7 @@
-"""Sentences that begin with learnable tokens: shared by strategies that train a context.
+"""Sentences with learnable tokens in them: shared by strategies that train a context.
 
-Letters in shapes: N texts, T tokens, W width of the text tower, D the shared embedding.
+Letters in shapes: N texts, T tokens, n learnable ones, W width of the text tower, D the shared
+embedding.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from clad.towers.base import LayerHook, Tower
 INITIAL_STD = 0.02
 """Of every learnable token, as in CoOp (arXiv:2109.01134) and AnomalyCLIP (arXiv:2310.18961)."""
 
+TOKEN = "[V]"
+"""Stands for one learnable token in a sentence."""
+
 _PLACEHOLDERS = ("X", "Z")
 """Words that hold the place of a learnable token; one token each in any common vocabulary."""
 
@@ -24,11 +28,47 @@ def random_tokens(*shape: int) -> nn.Parameter:
     return nn.Parameter(INITIAL_STD * torch.randn(*shape))
 
 
-def place_context(tower: Tower, endings: Sequence[str], num_context: int) -> tuple[Tensor, int]:
-    """Token ids of ``[V1] ... [Vn] ending`` for each ending, and the position of [V1].
+def find_tokens(tower: Tower, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Token ids of sentences, and where their learnable tokens are.
 
     Positions are found by exchanging the word that holds them, so any tokenizer will do that spends
     one token on a letter.
+
+    Args:
+        tower: Tokenizes.
+        sentences: N texts with n times ``TOKEN`` each, between blanks: ``fake [V] [V] .``
+
+    Returns:
+        (N, T) int64 ids with placeholders, and (N, n) int64 positions, increasing.
+
+    Raises:
+        ValueError: If a sentence is longer than the tower's context, or a letter is not one token.
+    """
+    counts = {sentence.split().count(TOKEN) for sentence in sentences}
+    (num_tokens,) = counts  # all alike, or the caller is at fault
+    made = []
+    for word in _PLACEHOLDERS:
+        try:
+            made.append(tower.tokenize([sentence.replace(TOKEN, word) for sentence in sentences]))
+        except ValueError as error:
+            plain = [" ".join(sentence.replace(TOKEN, "").split()) for sentence in sentences]
+            raise ValueError(
+                f"expected room for {num_tokens} learnable tokens beside {plain}, but "
+                f"{type(tower).__name__} says: {error}; lower num_context"
+            ) from error
+    ids, others = made
+    if ids.shape == others.shape:
+        differs = ids != others
+        if bool((differs.sum(1) == num_tokens).all()):
+            return ids, differs.nonzero()[:, 1].view(len(ids), num_tokens)
+    raise ValueError(
+        f"expected one token per placeholder {_PLACEHOLDERS[0]!r}, got other ids from the "
+        f"tokenizer of {type(tower).__name__}; learnable context needs another text tower"
+    )
+
+
+def place_context(tower: Tower, endings: Sequence[str], num_context: int) -> tuple[Tensor, int]:
+    """Token ids of ``[V1] ... [Vn] ending`` for each ending, and the position of [V1].
 
     Args:
         tower: Tokenizes.
@@ -39,31 +79,11 @@ def place_context(tower: Tower, endings: Sequence[str], num_context: int) -> tup
         (N, T) int64 ids with placeholders from ``start`` to ``start + n``, and ``start``.
 
     Raises:
-        ValueError: If the sentence is longer than the tower's context, or a letter is not one
-            token.
+        ValueError: As ``find_tokens``.
     """
-    made = []
-    for word in _PLACEHOLDERS:
-        context = " ".join([word] * num_context)
-        try:
-            made.append(tower.tokenize([f"{context} {ending}" for ending in endings]))
-        except ValueError as error:
-            raise ValueError(
-                f"expected room for {num_context} learnable tokens before {list(endings)}, but "
-                f"{type(tower).__name__} says: {error}; lower num_context"
-            ) from error
-    ids, others = made
-    if ids.shape == others.shape:
-        differs = ids != others
-        columns = differs[0].nonzero().flatten().tolist()
-        start = columns[0] if columns else 0
-        is_one_run = columns == list(range(start, start + num_context))
-        if is_one_run and bool((differs == differs[0]).all()):
-            return ids, start
-    raise ValueError(
-        f"expected one token per placeholder {_PLACEHOLDERS[0]!r}, got other ids from the "
-        f"tokenizer of {type(tower).__name__}; learnable context needs another text tower"
-    )
+    context = " ".join([TOKEN] * num_context)
+    ids, positions = find_tokens(tower, [f"{context} {ending}" for ending in endings])
+    return ids, int(positions[0, 0])
 
 
 def encode_with_context(
@@ -83,6 +103,21 @@ def encode_with_context(
     end = start + learnt.shape[1]
     embeddings = torch.cat([words[:, :start], learnt, words[:, end:]], dim=1)
     return tower.encode_embeddings(embeddings, ids, layer_hook)
+
+
+def encode_with_tokens(tower: Tower, ids: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
+    """(N, D) text embeddings, not normalised; differentiable in the tokens.
+
+    Args:
+        tower: Encodes.
+        ids: (N, T) int64 of ``find_tokens``.
+        positions: (N, n) int64, likewise.
+        tokens: (N, n, W) float, or (1, n, W) for all texts alike.
+    """
+    words = tower.embed_tokens(ids)
+    learnt = tokens.to(words).expand(len(ids), -1, -1)
+    rows = positions[..., None].expand_as(learnt)
+    return tower.encode_embeddings(words.scatter(1, rows, learnt), ids)
 
 
 def count_text_layers(tower: Tower, ids: Tensor) -> int:

@@ -10,6 +10,8 @@ from clad.prompts.learnable_context import (
     DeepTokens,
     count_text_layers,
     encode_with_context,
+    encode_with_tokens,
+    find_tokens,
     place_context,
     random_tokens,
 )
@@ -44,7 +46,7 @@ class TestPlaceContext:
     def test_a_context_too_long_is_refused_with_what_the_tower_says(self, clip):
         with pytest.raises(
             ValueError,
-            match=r"expected room for 73 learnable tokens before .*'damaged object.'.*"
+            match=r"expected room for 73 learnable tokens beside .*'damaged object.'.*"
             r"OpenClipTower says: expected at most 77 tokens, got 78.*; lower num_context",
         ):
             place_context(clip, ENDINGS, 73)
@@ -88,6 +90,35 @@ class TestEncodeWithContext:
         assert found.dtype == torch.float32
         found.sum().backward()
         assert context.grad.dtype == deep.tokens.grad.dtype == torch.float32
+
+
+class TestTokensAnywhere:
+    def test_words_of_other_lengths_move_them_row_by_row(self, clip):
+        ids, positions = find_tokens(clip, ["real [V] [V] .", "very fake [V] [V] ."])
+        assert positions.tolist() == [[2, 3], [3, 4]]
+        assert torch.equal(ids, clip.tokenize(["real X X .", "very fake X X ."]))
+
+    def test_they_may_lie_apart(self, clip):
+        _, positions = find_tokens(clip, ["[V] real [V] [V] ."])
+        assert positions.tolist() == [[1, 3, 4]]
+        assert find_tokens(FakeTower(), ["[V] real [V] [V] ."])[1].tolist() == [[0, 2, 3]]
+
+    @pytest.mark.parametrize("kind", ["clip", "fake"])
+    def test_words_in_their_place_give_the_sentence(self, clip, kind):
+        tower = clip if kind == "clip" else FakeTower()
+        ids, positions = find_tokens(tower, ["real [V] [V] .", "very fake [V] [V] ."])
+        start = int(positions[0, 0]) - 1
+        words = tower.embed_tokens(tower.tokenize(["human face"]))[:, start : start + 2]
+        found = encode_with_tokens(tower, ids, positions, words)
+        expected = tower.encode_text(["real human face .", "very fake human face ."])
+        torch.testing.assert_close(found, expected)
+
+    def test_gradient_reaches_tokens_of_each_text_alone(self, clip):
+        ids, positions = find_tokens(clip, ["real [V] .", "very fake [V] ."])
+        tokens = random_tokens(2, 1, 16)
+        encode_with_tokens(clip, ids, positions, tokens)[1].square().sum().backward()
+        assert not tokens.grad[0].any()
+        assert tokens.grad[1].any()
 
 
 class TestDeepTokens:
