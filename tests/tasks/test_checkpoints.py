@@ -68,6 +68,8 @@ def test_nothing_but_plain_values_is_kept_beside_the_weights(trained):
         "class_names": list(CATEGORIES),
         "thresholds": task.thresholds,
         "threshold_source": task.threshold_source,
+        "threshold_is_shared": False,
+        "level_thresholds": {},
     }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clad.heads.image_text import ImageText
 from clad.metrics.collector import CollectedPredictions
 from clad.metrics.functional.best_threshold import best_threshold
 from clad.metrics.settings import MetricSettings
 from clad.samples import Origin
 from clad.tasks.calibration import NO_THRESHOLDS, fit_thresholds
+from clad.tasks.checkpoint import read_entries, write_entries
 from clad.tasks.level_thresholds import fit_labelled, fit_level_thresholds
 
 
@@ -132,3 +134,26 @@ def test_a_shared_threshold_holds_for_every_category():
     assert fitted.values == dict.fromkeys(("a", "b", "unseen"), value)
     assert fitted.source.startswith("one for all categories: 40 normal validation images, at most")
     assert fitted.shared_with(["new"]).values == {"new": value}
+
+
+def test_a_checkpoint_keeps_all_levels_and_a_shared_threshold_goes_to_other_categories():
+    scores, origins = videos()
+    found = collect(scores, np.zeros(len(scores), int), origins)
+    for is_shared in (False, True):
+        settings = MetricSettings(shared_threshold=is_shared)
+        fitted = fit_level_thresholds(found, 0.1, settings, ("face",))
+        stored: dict = {}
+        write_entries(stored, ["face"], fitted)
+        names, again = read_entries(stored, ["face"], ImageText())
+        assert names == ("face",)
+        assert (again.values, again.source) == (fitted.values, fitted.source)
+        assert again.levels["video"].values == fitted.levels["video"].values
+        names, other = read_entries(stored, ["cat"], ImageText())
+        assert names == ("cat",)
+        if is_shared:
+            assert other.values == {"cat": fitted.values["face"]}
+            assert other.levels["video"].values == {"cat": fitted.levels["video"].values["face"]}
+        else:
+            assert other.source == "none: not trained on cat"
+    del stored["clad"]["level_thresholds"], stored["clad"]["threshold_is_shared"]
+    assert read_entries(stored, ["face"], ImageText())[1].levels == {}
