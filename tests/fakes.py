@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clad.towers.base import Block, EncoderParts, LayerHook, Tower
+from clad.towers.classifier import Classifier
 from clad.types import Batch, ImageFeatures
 
 CONTEXT = 77
@@ -60,6 +61,7 @@ class FakeTower(Tower):
             self.text_layers = nn.ModuleList([nn.Linear(12, 12) for _ in range(TEXT_LAYERS)])
             self.text_projection = nn.Linear(12, embed_dim)
             self.refinements = nn.ModuleList([nn.Conv2d(12, 12, 1) for _ in range(REFINEMENTS)])
+            self.rows = torch.randn(2, 12)
         for each in self.refinements:
             nn.init.dirac_(each.weight)
             nn.init.zeros_(each.bias)
@@ -143,6 +145,15 @@ class FakeTower(Tower):
             context = (states * mask).sum(dim=1, keepdim=True) / count.unsqueeze(1)
             states = states + torch.tanh(layer(states + context))
         return self.text_projection((states * mask).sum(dim=1) / count)
+
+    def classifier(self) -> Classifier:
+        """Two classes; the last tokens' mean is the summary."""
+        return Classifier(
+            ("real", "fake"),
+            self.rows,
+            torch.tensor([0.0, 0.5]),
+            lambda features: (features.tokens[-1], features.grids[-1]),
+        )
 
     def image_parts(self) -> EncoderParts:
         convolutions = (*self.convolutions, *self.refinements)

@@ -16,6 +16,9 @@ class Adapter(nn.Module, ABC):
     aligns: bool = False
     """Whether this adapter, once trained, brings an unaligned tower into text space."""
 
+    aligns_untrained: bool = False
+    """Whether ``attach`` alone does so, without images and without training."""
+
     reads_patches: bool = True
     """Whether ``forward`` looks at the tower's own ``patches``; if not, a feature cache leaves them
     out."""

@@ -17,11 +17,14 @@ from clad.towers.base import Tower
 def comes_into_one_space(losses: Sequence[Loss], tower: Tower, adapter: Adapter | None) -> bool:
     """Whether image and text can be compared: by the tower's own training, or by the recipe's.
 
+    An adapter may bring them together without any (``Adapter.aligns_untrained``).
+
     Asked when the tuning has been applied: a tower that learns may come to align.
     """
     tower_learns = any(weight.requires_grad for weight in tower.parameters())
     learns_to_align = tower_learns or (adapter is not None and adapter.aligns)
-    return tower.is_aligned or (bool(losses) and learns_to_align)
+    is_there = tower.is_aligned or (adapter is not None and adapter.aligns_untrained)
+    return is_there or (bool(losses) and learns_to_align)
 
 
 def expect_text(

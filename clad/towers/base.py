@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clad.checks import expect_shape
+from clad.towers.classifier import Classifier
 from clad.types import ImageFeatures
 
 LayerHook = Callable[[int, Tensor], Tensor]
@@ -203,6 +204,10 @@ class Tower(nn.Module, ABC):
             layer_hook: ``(layer index, (N, T, W) states) -> states``, called before each layer;
                 deep prompt tokens are written there.
         """
+
+    def classifier(self) -> Classifier | None:
+        """The classifier that the image weights were trained with; None where there is none."""
+        return None
 
     def image_parts(self) -> EncoderParts:
         """Blocks and final weights of the image encoder.

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from clad.towers.base import Block, EncoderParts
+from clad.towers.classifier import Classifier
 from clad.towers.minilm import MiniLMTower, offline_package
 from clad.towers.pyramid import expect_pyramid, through_stages
 from clad.types import ImageFeatures
 
 _ARCHITECTURE = "tf_efficientnet_lite0"
+_LAST_LEVEL = 4
+"""Of the strides 2, 4, 8, 16, 32."""
 
 
 class OfflineTower(MiniLMTower):
@@ -60,6 +63,24 @@ class OfflineTower(MiniLMTower):
         tokens, grids, states = through_stages(stages, chosen, pixels)
         last = model.bn2(model.conv_head(states))
         return ImageFeatures(tokens, grids, summary=model.forward_head(last, pre_logits=True))
+
+    def classifier(self) -> Classifier:
+        """ImageNet's 1,000 classes, each described by its names and WordNet's definition."""
+        from timm.data import ImageNetInfo
+
+        info = ImageNetInfo("imagenet-1k")
+        rows = self.image_model.classifier
+        labels = (info.index_to_description(row, detailed=True) for row in range(len(rows.weight)))
+        has_last = self.layers[-1] == _LAST_LEVEL
+        return Classifier(
+            tuple(labels), rows.weight, rows.bias, self._before_pooling if has_last else None
+        )
+
+    def _before_pooling(self, features: ImageFeatures) -> tuple[Tensor, tuple[int, int]]:
+        """(B, P, 1280) states whose mean is the summary, from the tokens of the last stride."""
+        model, grid = self.image_model, features.grids[-1]
+        last = features.tokens[-1].transpose(1, 2).unflatten(2, grid)
+        return model.bn2(model.conv_head(last)).flatten(2).transpose(1, 2), grid
 
     def image_parts(self) -> EncoderParts:
         """The 16 blocks of EfficientNet; then the last convolution with its normalisation."""
