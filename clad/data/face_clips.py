@@ -138,14 +138,14 @@ def samples_of(
             samples.append(
                 Sample(
                     path,
-                    clip.label,
-                    category,
-                    clip.method,
-                    masks.get(_below(path, clip.folder)),
-                    group,
-                    "face",
-                    origin,
-                    tables.points(path),
+                    label=clip.label,
+                    category=category,
+                    defect_type=clip.method,
+                    mask_path=masks.get(_below(path, clip.folder)),
+                    group=group,
+                    domain="face",
+                    origin=origin,
+                    landmarks=tables.points(path),
                 )
             )
     return samples

@@ -7,6 +7,7 @@ import pytest
 
 from clad.data.real_fake import RealFake
 from clad.data.tiny import save
+from clad.faces.index import FaceRow, write_index, write_landmarks
 
 
 def write(root, **counts):
@@ -122,6 +123,98 @@ def test_fakes_can_be_kept_out_of_training(tmp_path):
     assert len(splits.test) == 3
     assert not source.trains_on_anomalies
     assert RealFake().trains_on_anomalies
+
+
+def forged(root):
+    """What ``clad forge`` writes: faces P_F, methods, masks, landmarks and people."""
+    landmarks, people = {}, ["image,person\n"]
+    for role, persons in (("train", "abc"), ("validation", "d"), ("test", "ef")):
+        for seed, person in enumerate(persons):
+            rng = np.random.default_rng(ord(person))
+            places = [f"{role}/real/{person}_0.png"]
+            places += [f"{role}/fake/{method}/{person}_0.png" for method in ("hull", "mouth")]
+            for place in places:
+                save(rng.integers(0, 255, (8, 8, 3)).astype(np.uint8), root / place)
+                landmarks[place] = np.full((68, 2), seed, dtype=np.float32)
+                people.append(f"{place},{person}\n")
+                if "fake" in place:
+                    mask = rng.random((8, 8)) > 0.5
+                    save(mask, root / place.replace("fake", "mask"))
+    write_landmarks(root / "landmarks.csv", landmarks)
+    (root / "people.csv").write_text("".join(people))
+
+
+def test_forged_faces_have_masks_landmarks_and_people(tmp_path):
+    forged(tmp_path)
+    splits = RealFake().list_samples(tmp_path, "all", seed=0)
+    assert kinds(splits.test) == {
+        ("face", 0, "good"): 2,
+        ("face", 1, "hull"): 2,
+        ("face", 1, "mouth"): 2,
+    }
+    for sample in (*splits.train, *splits.validation, *splits.test):
+        assert sample.group == sample.image_path.name[0]
+        assert sample.landmarks.shape == (68, 2)
+        if sample.label:
+            parts = [part.replace("fake", "mask") for part in sample.image_path.parts]
+            assert list(sample.mask_path.parts) == parts
+        else:
+            assert sample.mask_path is None
+    assert "masks of 12 of 12 fake images." in splits.notes[0]
+
+
+def test_only_some_kinds_of_fakes_are_trained_on(tmp_path):
+    forged(tmp_path)
+    source = RealFake(train_methods=["hull"])
+    splits = source.list_samples(tmp_path, "all", seed=0)
+    assert {s.defect_type for s in (*splits.train, *splits.validation)} == {"good", "hull"}
+    assert {s.defect_type for s in splits.test} == {"good", "hull", "mouth"}
+    assert "fakes of training only of hull" in splits.notes[0]
+    with pytest.raises(ValueError, match=r"train_methods to be one of hull, mouth; got 'nose'"):
+        RealFake(train_methods=["nose"]).list_samples(tmp_path, "all", seed=0)
+
+
+def test_a_person_in_two_roles_is_refused(tmp_path):
+    forged(tmp_path)
+    table = tmp_path / "people.csv"
+    table.write_text(table.read_text().replace("test/real/e_0.png,e", "test/real/e_0.png,a"))
+    with pytest.raises(ValueError, match=r"1 group\(s\) in both train and test, e\.g\. group a"):
+        RealFake().list_samples(tmp_path, "all", seed=0)
+
+
+def test_masks_of_generators_and_those_that_fit_nothing(tmp_path):
+    write(tmp_path, test__sg__0_real=1, test__sg__1_fake=2, test__sg__mask=3)
+    splits = RealFake().list_samples(tmp_path, "all", seed=0)
+    assert [s.mask_path.name for s in splits.test if s.label] == ["000.png", "001.png"]
+    assert "masks of 2 of 2 fake images, 1 masks fit no fake image." in splits.notes[0]
+
+
+def test_cut_faces_are_read_where_they_come_from(tmp_path):
+    write(tmp_path, test__real__p=1, test__fake__swap__v=2)
+    rows = [
+        FaceRow("test/real/p/000.png", "test/real/p.jpg", False, 0, 0, 0, 0, 8, 8, 9, 9),
+        *(
+            FaceRow(f"test/fake/swap/v/{i:03d}.png", "test/fake/swap/v.mp4", True, i, 0, 0, 0, 8, 8,
+                    9, 9)
+            for i in range(2)
+        ),
+    ]  # fmt: skip
+    write_index(tmp_path / "faces.csv", rows)
+    splits = RealFake().list_samples(tmp_path, "all", seed=0)
+    assert kinds(splits.test) == {("face", 0, "good"): 1, ("face", 1, "swap"): 2}
+    assert [(s.origin.frame, s.origin.video) for s in splits.test] == [
+        ("test/fake/swap/v.mp4#000000", "test/fake/swap/v.mp4"),
+        ("test/fake/swap/v.mp4#000001", "test/fake/swap/v.mp4"),
+        ("test/real/p.jpg", None),
+    ]
+    assert {s.group for s in splits.test if s.label} == {"test/fake/swap/v.mp4"}
+
+
+def test_videos_alone_are_refused_with_the_command(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.mp4").touch()
+    with pytest.raises(ValueError, match=r"got 1 video\(s\), e\.g\. a\.mp4; run: clad faces "):
+        RealFake().list_samples(tmp_path, "all", seed=0)
 
 
 @pytest.mark.parametrize(
