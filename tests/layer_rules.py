@@ -15,7 +15,7 @@ LEVELS = (
     {"samples", "version"},
     {"types"},
     {"checks"},
-    {"alignment", "features"},
+    {"alignment", "features", "precision"},
     {"faces", "face_encoders"},
     {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
     {"prompts", "heads", "explain"},

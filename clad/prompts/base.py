@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from clad.precision import full_precision
 from clad.towers.base import Tower
 from clad.types import Batch, ImageFeatures, TextPrototypes
 
@@ -116,7 +116,7 @@ class PrototypeCache:
             with (
                 torch.inference_mode(False),
                 torch.no_grad(),
-                _without_autocast(device),
+                full_precision(device),
             ):
                 self._kept[names] = strategy(class_names, tower)
         return self._kept[names]
@@ -125,12 +125,6 @@ class PrototypeCache:
         """Forget everything; call it after frozen weights were replaced."""
         self._kept.clear()
         self._made_by = None
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def _learns(*parameters: Iterator[nn.Parameter]) -> bool:

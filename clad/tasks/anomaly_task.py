@@ -16,6 +16,7 @@ from clad.heads.base import Head
 from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
 from clad.metrics.settings import STANDARD, MetricSettings
+from clad.precision import full_precision
 from clad.prompts.base import PromptStrategy
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
@@ -25,7 +26,6 @@ from clad.tasks.level_thresholds import fit_level_thresholds
 from clad.tasks.preparation import (
     Batches,
     data_of,
-    full_precision,
     graph_for,
     predict_all,
     show_images,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -12,14 +12,8 @@ from lightning.pytorch import Trainer
 from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
+from clad.precision import full_precision
 from clad.types import Alignment, Batch, ImageFeatures, Prediction
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Context without autocast: distances and maps rounded to 8 bits would tie."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 @contextmanager
