@@ -12,6 +12,8 @@ from clad.cli.predictions import PredictionWriter
 from clad.cli.run_folders import CONFIG
 from clad.explain.vocabulary import DescribedPrediction
 from clad.reports.files import write_text
+from clad.tasks.anomaly_task import AnomalyTask
+from clad.tasks.parameter_counts import in_words
 from clad.types import Batch
 
 _MOST_LINES = 10
@@ -48,12 +50,14 @@ class TellProgress(Callback):
         self.each_epoch = each_epoch
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print how many weights learn."""
+        """Print how many weights learn, in all and in each part."""
         if trainer.is_global_zero:
-            sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
-            learning = sum(size for size, learns in sizes if learns)
-            total = sum(size for size, _ in sizes)
+            assert isinstance(pl_module, AnomalyTask)
+            counts = pl_module.parameter_counts
+            learning = sum(count.learning for count in counts.values())
+            total = learning + sum(count.frozen for count in counts.values())
             print(f"{learning:,} of {total:,} weights learn; writing to {trainer.default_root_dir}")
+            print(f"weights that learn: {in_words(counts)}")
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,8 @@ def _card(session: Session) -> dict[str, Any]:
         seconds={**earlier, **session.seconds},
         checkpoint=session.cli.checkpoint,
     )
-    return {**card, **session.facts}
+    counts = {part: asdict(count) for part, count in session.task.parameter_counts.items()}
+    return {**card, "parameters": counts, **session.facts}
 
 
 def _print_table(session: Session, evaluation: Evaluation) -> None:

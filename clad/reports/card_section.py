@@ -28,6 +28,7 @@ def run_card_section(run: Run) -> Markup:
         "Command": card.get("command"),
         "Started": readable_time(card.get("started")),
         "Seed": card.get("seed"),
+        "Weights that learn": _parameters(card.get("parameters") or {}),
         "Time": ", ".join(f"{stage} {_duration(value)}" for stage, value in seconds.items()),
         "Machine": _machine(card.get("machine") or {}),
         "Weights": card.get("ckpt"),
@@ -70,6 +71,14 @@ def readable_time(stored: object) -> str:
     except ValueError:
         return "" if stored is None else str(stored)
     return f"{time.day} {time:%b %Y, %H:%M} {time.tzname() or ''}".strip()
+
+
+def _parameters(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Learning weights of all, part by part."""
+    return ", ".join(
+        f"{part} {count['learning']:,} of {count['learning'] + count['frozen']:,}"
+        for part, count in counts.items()
+    )
 
 
 def _machine(machine: Mapping[str, Any]) -> str:

@@ -63,7 +63,8 @@ class AnomalyTask(CheckpointSteps):
         tuning: Which tower weights learn; None keeps the tower frozen.
         inputs: What happens to normalised pixels before the tower; None for nothing.
         optimizer: Optimiser class and settings, over whatever learns.
-        scheduler: Learning-rate schedule, stepped after every batch; None keeps the rate.
+        scheduler: Learning-rate schedule, stepped after every batch, or every epoch where it says
+            so (``clad.tasks.warmup_cosine.WarmupCosine``); None keeps the rate.
         tower_learning_rate: Rate of the tower's own weights where they learn, > 0: pretrained ones
             bear less than new parts do; None gives them the optimiser's.
         temperature: What cosines are divided by, > 0 (0.07 in WinCLIP and AnomalyCLIP); None takes

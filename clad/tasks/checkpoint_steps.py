@@ -21,6 +21,7 @@ from clad.tasks.checkpoint import (
     write_entries,
 )
 from clad.tasks.evaluation_steps import EvaluationSteps
+from clad.tasks.parameter_counts import PartCount, parameter_counts
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 
@@ -77,6 +78,11 @@ class CheckpointSteps(EvaluationSteps):
         stored = torch.load(path, map_location="cpu", weights_only=True)
         self.on_load_checkpoint(stored)
         self.load_state_dict(stored["state_dict"], strict=self.strict_loading)
+
+    @property
+    def parameter_counts(self) -> dict[str, PartCount]:
+        """How many weights of each part learn, once attached."""
+        return parameter_counts(self.named_parameters(), self.tuning)
 
     def _kept(self) -> dict[str, Tensor]:
         """What of this task goes into checkpoints."""

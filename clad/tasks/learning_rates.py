@@ -47,8 +47,12 @@ def learning_groups(
 def with_schedule(
     optimizer: Optimizer, scheduler: LRSchedulerCallable | None
 ) -> OptimizerLRScheduler:
-    """The optimiser as Lightning takes it, its rates stepped after every batch."""
+    """The optimiser as Lightning takes it, its rates stepped after every batch.
+
+    A schedule with an ``interval`` of its own (``step`` or ``epoch``) is stepped at that.
+    """
     if scheduler is None:
         return optimizer
-    schedule = {"scheduler": scheduler(optimizer), "interval": "step"}
+    made = scheduler(optimizer)
+    schedule = {"scheduler": made, "interval": getattr(made, "interval", "step")}
     return {"optimizer": optimizer, "lr_scheduler": schedule}

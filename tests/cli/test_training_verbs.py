@@ -62,13 +62,15 @@ def test_fit_leaves_a_run_directory(fitted: Fitted) -> None:
     assert card["seed"] == 42
     assert set(card["seconds"]) == {"build", "fit"}
     assert min(card["seconds"].values()) > 0
+    assert card["parameters"]["tower"]["learning"] == 0 < card["parameters"]["tower"]["frozen"]
     assert read_json(fitted.run_dir / "data.json")["counts"]["test"]["tile"]["anomalous"] == 6
 
 
 def test_fit_tells_what_learns_and_what_is_next(fitted: Fitted) -> None:
     lines = fitted.shown.out.splitlines()
     assert re.match(r"[\d,]+ of [\d,]+ weights learn; writing to runs/tiny/", lines[0])
-    assert [line.partition(":")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert re.match(r"weights that learn: tower 0 of [\d,]+, adapter ([\d,]+) of \1", lines[1])
+    assert [line.partition(":")[0] for line in lines[2:4]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[-2] == f"checkpoint: {fitted.checkpoint}"
     assert lines[-1] == (
         f"next: clad test --config {fitted.run_dir}/config.yaml --ckpt_path {fitted.checkpoint}"
