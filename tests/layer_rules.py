@@ -21,6 +21,7 @@ LEVELS = (
     {"prompts", "heads", "explain"},
     {"tasks"},
     {"detector", "protocols"},
+    {"forensics"},
     {"deploy", "reports"},
     {"cli"},
     {"__main__"},

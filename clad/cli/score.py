@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clad.cli import score_faces
 from clad.cli.config_files import check_files, find_recipe
 from clad.cli.errors import DONE, FAILED, Parser, UsageError
 from clad.cli.run_folders import create_run_dir, remove_if_empty
@@ -29,12 +30,15 @@ _PICTURE_PX = 1024
 def run(verb: str, arguments: list[str]) -> int:
     """Score images, print a table, write ``scores.csv`` and one picture per image.
 
+    With ``--head deepfake`` the faces of photos and videos (``clad.cli.score_faces``).
     Returns 1 if an image could not be read; the others are scored all the same.
 
     Raises:
         FileNotFoundError: If an image, folder, recipe or run is missing.
         ValueError: If no meaningful score can be had from what was given.
     """
+    if score_faces.is_asked_for(arguments):
+        return score_faces.run(verb, arguments)
     wanted = _parser(verb).parse_args(arguments)
     expect_way(wanted)
     images = find_images(wanted.path)
@@ -73,6 +77,9 @@ def _parser(verb: str) -> Parser:
         description="Score an image, or all images in a folder, without setting up a data set. "
         "Beside normal images, by a trained run, or by a recipe whose image and text weights were "
         "trained together.",
+        epilog=f"`clad {verb} PATH {score_faces.HEAD} {score_faces.DEEPFAKE}` scores the faces of "
+        f"photos and videos; its own options: `clad {verb} {score_faces.HEAD} "
+        f"{score_faces.DEEPFAKE} --help`.",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="an image or a folder of images")
     parser.add_argument(
