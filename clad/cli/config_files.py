@@ -97,14 +97,23 @@ def find_recipe(name: str) -> Path:
     Raises:
         FileNotFoundError: If it is in neither place.
     """
+    return find_config(_RECIPES, name)
+
+
+def find_config(folder: str, name: str) -> Path:
+    """A file of ``configs/FOLDER/`` beside the package (a clone), else below this folder.
+
+    Raises:
+        FileNotFoundError: If it is in neither place.
+    """
     places = [Path(__file__).parents[2], Path()]
     for place in places:
-        recipe = place / "configs" / "recipes" / name
-        if recipe.is_file():
-            return recipe
+        path = place / "configs" / folder / name
+        if path.is_file():
+            return path
     raise FileNotFoundError(
-        f"expected configs/recipes/{name} beside the package or here, found none; recipes are part "
-        "of the repository: run this in a clone of it"
+        f"expected configs/{folder}/{name} beside the package or here, found none; configurations "
+        "are part of the repository: run this in a clone of it"
     )
 
 

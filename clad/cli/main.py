@@ -31,6 +31,7 @@ VERBS = {
     "ablate": Verb("ablate", "train and test variants of a recipe, and print one table"),
     "matrix": Verb("matrix", "train on one manipulation each, test on all, and print the matrix"),
     "robustness": Verb("robustness", "a finished run on compressed, blurred and noisy images"),
+    "lint": Verb("lint", "what file formats and sizes give away of the labels"),
     "report": Verb("report", "one page of a tested run: numbers, curves, heat maps"),
     "demo": Verb("demo", "train and test on real solar cells, then write the report"),
     "download": Verb("download", "fetch MVTec AD or VisA from their owners"),

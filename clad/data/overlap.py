@@ -57,6 +57,22 @@ def find_copies(first: Iterable[Path], second: Iterable[Path]) -> list[tuple[Pat
     return pairs
 
 
+def find_duplicates(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Groups of two and more files of equal content; only files of equal size are read.
+
+    Groups, and files within one, are in the order given.
+    """
+    by_size: dict[int, list[Path]] = {}
+    for path in paths:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    groups: dict[tuple[int, bytes], list[Path]] = {}
+    for size, alike in by_size.items():
+        if len(alike) > 1:
+            for path in alike:
+                groups.setdefault((size, _digest(path)), []).append(path)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
