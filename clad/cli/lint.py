@@ -134,7 +134,7 @@ def _print(scores: FactScores) -> None:
         print(f"undefined: {scores.undefined}")
         return
     cells = [["fact", "AUROC", "from", "to"]]
-    for each in (*scores.facts, scores.together):
+    for each in (*scores.facts, scores.without_bytes, scores.together):
         numbers = (each.auroc, each.interval.low, each.interval.high)
         cells.append([each.name, *map(format_fraction, numbers)])
     header, *lines = align_columns(cells)
@@ -145,10 +145,15 @@ def _sentence(scores: FactScores, command: str) -> str:
     best = max((*scores.facts, scores.together), key=lambda each: each.auroc)
     low, high = best.interval
     doubt = "" if low > 0.5 else " (chance lies in the interval: there are few files)"
+    advice = (
+        "a detector may learn the files instead of what they show: encode both classes alike, "
+        f"{command} --reencode DIR"
+    )
+    if scores.is_by_content:
+        advice = "lengths alone tell, which what is shown can change, too: look at some pictures"
     return (
         f"labels are told from files alone with AUROC {best.auroc:.3f} ({low:.3f} to {high:.3f})"
-        f"{doubt}, by {', '.join(each.name for each in scores.telling)}; a detector may learn the "
-        f"files instead of what they show: encode both classes alike, {command} --reencode DIR"
+        f"{doubt}, by {', '.join(each.name for each in scores.telling)}; {advice}"
     )
 
 

@@ -16,7 +16,10 @@ from clad.metrics.functional.auroc import auroc
 LIMIT = 0.6
 """AUROC above which files are said to give the label away."""
 
-TOGETHER = "all together"
+TOGETHER, WITHOUT_BYTES = "all together", "all but bytes"
+OF_CONTENT = ("bytes", "bytes per pixel")
+"""Facts that what a picture shows can change, too: smooth pictures compress well."""
+
 CHANCE = 0.5
 
 Column = NDArray[np.float64]
@@ -65,11 +68,13 @@ class FactScores:
 
     Args:
         facts: One by one.
+        without_bytes: All that what is shown cannot change.
         together: All of them at once.
         undefined: Why nothing has a value; None if it has.
     """
 
     facts: tuple[FactScore, ...]
+    without_bytes: FactScore
     together: FactScore
     undefined: str | None = None
 
@@ -77,6 +82,12 @@ class FactScores:
     def gives_away(self) -> bool:
         """Whether the label can be told from the files."""
         return self.together.auroc > LIMIT or any(each.is_telling for each in self.facts)
+
+    @property
+    def is_by_content(self) -> bool:
+        """Whether only lengths tell, so that what is shown may be the reason."""
+        names = {each.name for each in self.telling}
+        return self.gives_away and self.without_bytes.auroc <= LIMIT and names <= set(OF_CONTENT)
 
     @property
     def telling(self) -> tuple[FactScore, ...]:
@@ -104,12 +115,15 @@ def score_facts(
     if reason is not None:
         nothing = Interval(math.nan, math.nan)
         scores = tuple(FactScore(name, math.nan, nothing) for name in _FACTS)
-        return FactScores(scores, FactScore(TOGETHER, math.nan, nothing), reason)
+        means = (FactScore(name, math.nan, nothing) for name in (WITHOUT_BYTES, TOGETHER))
+        return FactScores(scores, *means, reason)
     table = np.column_stack([_column([fact(file) for file in files]) for fact in _FACTS.values()])
     scored = [
         _score(name, table[:, [number]], truth, unit, seed) for number, name in enumerate(_FACTS)
     ]
-    return FactScores(tuple(scored), _score(TOGETHER, table, truth, unit, seed))
+    kept = [number for number, name in enumerate(_FACTS) if name not in OF_CONTENT]
+    without = _score(WITHOUT_BYTES, table[:, kept], truth, unit, seed)
+    return FactScores(tuple(scored), without, _score(TOGETHER, table, truth, unit, seed))
 
 
 def predict_out_of_fold(

@@ -16,7 +16,7 @@ from clad.data.degraded import DegradedDataset
 from clad.data.images import Size
 from clad.data.loading import choose_num_workers
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
-from clad.metrics.evaluate import Evaluation, evaluate
+from clad.metrics.evaluation import Evaluation
 from clad.samples import Sample
 from clad.tasks.anomaly_task import AnomalyTask
 
@@ -91,7 +91,7 @@ def measure_robustness(
         dataset = DegradedDataset(samples, size, degradation, seed)
         workers = choose_num_workers(num_workers, len(dataset))
         loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate)
-        found = evaluate(predict(task, loader), task.thresholds)
+        found = task.evaluate(predict(task, loader))
         rows.append(_row(degradation, found, time.perf_counter() - began))
         if tell is not None:
             tell(rows[-1])

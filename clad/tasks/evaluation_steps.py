@@ -111,11 +111,15 @@ class EvaluationSteps(LightningModule, ABC):
         del batch_idx
         return self.describe(batch)
 
+    def evaluate(self, collected: CollectedPredictions) -> Evaluation:
+        """Metrics of predictions by this task's settings and thresholds."""
+        levels = {name: each.values for name, each in self.thresholds_fitted.levels.items()}
+        return evaluate(collected, self.thresholds, self.metrics, levels)
+
     def _evaluate(self, role: str) -> None:
         self.collected = self._collector.result()
         self._collector.reset()
-        levels = {name: each.values for name, each in self.thresholds_fitted.levels.items()}
-        self.evaluation = evaluate(self.collected, self.thresholds, self.metrics, levels)
+        self.evaluation = self.evaluate(self.collected)
         for name, value in self.evaluation.mean.items():
             self.log(f"{role}/{name}", value, batch_size=1)
 
