@@ -28,6 +28,7 @@ VERBS = {
     "predict": Verb("training", "scores and heat maps of images, without metrics"),
     "protocol": Verb("protocol", "train on one data set, test on another, as papers do"),
     "score": Verb("score", "score an image or a folder beside a few good parts, or by a run"),
+    "forge": Verb("forge", "forge faces with exact masks from a folder of real ones"),
     "ablate": Verb("ablate", "train and test variants of a recipe, and print one table"),
     "matrix": Verb("matrix", "train on one manipulation each, test on all, and print the matrix"),
     "robustness": Verb("robustness", "a finished run on compressed, blurred and noisy images"),

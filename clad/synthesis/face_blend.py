@@ -106,7 +106,7 @@ def membrane(values: FloatArray, region: MaskArray) -> FloatArray:
     """Values outside the region, and inside the field that solves Laplace's equation.
 
     Solved from coarse to fine: each resolution starts from the one half as wide and relaxes it.
-    What is left of the error is below a hundredth of the range of the border
+    What is left of the error is on average below a fiftieth of the range of the border
     (tests/synthesis/test_face_blend.py).
 
     Args:
