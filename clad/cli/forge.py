@@ -31,7 +31,8 @@ def run(verb: str, arguments: list[str]) -> int:
     check_files(files)
 
     # What is imported here takes longer than everything above.
-    from clad.data.forging import ForgePlan, forge_folder, list_faces
+    from clad.data.forging import ForgePlan, forge_folder
+    from clad.data.people import list_faces
 
     plan = ForgePlan(
         source=wanted.source,

@@ -15,32 +15,25 @@ import csv
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from clad.checks import expect_choice, expect_folder, expect_range
-from clad.data.donors import DonorPool, scaled
-from clad.data.files import list_images
-from clad.data.images import ImageArray, MaskArray, decode_image, resize_image
-from clad.data.splits import partition
+from clad.checks import expect_choice, expect_range
+from clad.data.donors import DonorPool
+from clad.data.images import ImageArray, MaskArray, decode_image
+from clad.data.people import ROLES, crop_face, file_stems, list_faces, split_people
 from clad.data.synthesising import forge
-from clad.faces.index import LANDMARKS_NAME, read_landmarks, write_landmarks
-from clad.samples import Role, Sample
-from clad.synthesis.base import FaceSynthesizer, Points
+from clad.faces.index import LANDMARKS_NAME, write_landmarks
+from clad.samples import Sample
+from clad.synthesis.base import FaceSynthesizer
 
-ROLES: tuple[Role, ...] = ("train", "validation", "test")
-FRACTIONS = (0.6, 0.2, 0.2)
-"""Share of the people in each role."""
 PEOPLE_NAME = "people.csv"
 REAL, FAKE, MASK = "real", "fake", "mask"
 
 MIN_SIZE_PX = 32
-_NUM_POINTS = 68
-_MAX_CROP = 8
-"""Largest side of a crop, in longer sides of its image; more means landmarks of something else."""
 
 
 @dataclass(frozen=True)
@@ -94,103 +87,6 @@ class Written:
     num_images: int
     num_people: int
     refused: tuple[str, ...] = ()
-
-
-def list_faces(source: Path) -> tuple[tuple[Sample, ...], int]:
-    """Real faces with landmarks, sorted by path, and how many images have no landmarks.
-
-    Raises:
-        FileNotFoundError: If the folder, its table or an image that the table names is missing.
-        ValueError: If the landmarks are not 68 points, there are none, or an image lies in no
-            person's folder.
-    """
-    folder = expect_folder("SOURCE", source, "it holds landmarks.csv and a folder per person")
-    table = folder / LANDMARKS_NAME
-    landmarks = read_landmarks(table)
-    samples = []
-    for name, points in sorted(landmarks.items()):
-        path, parts = folder / name, PurePosixPath(name).parts
-        if len(parts) < 2:
-            raise ValueError(
-                f"expected every image in the folder of its person, got {name} in {table}; "
-                "move it into one, e.g. person_000/00.jpg"
-            )
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"expected the images that {table} names, found no {path}; correct the table"
-            )
-        if len(points) != _NUM_POINTS:
-            raise ValueError(
-                f"expected {_NUM_POINTS} landmarks per face in {table}, got {len(points)}; "
-                "use a landmark detector of the 68-point scheme"
-            )
-        samples.append(Sample(path, 0, "face", group=parts[0], domain="face", landmarks=points))
-    if not samples:
-        raise ValueError(f"expected faces in {table}, got none; fill the table")
-    others = set(list_images(folder, nested=True)) - {sample.image_path for sample in samples}
-    return tuple(samples), len(others)
-
-
-def split_people(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Sample, ...]]:
-    """Faces by role; all faces of a person are in one role."""
-    return dict(zip(ROLES, partition(samples, FRACTIONS, seed), strict=True))
-
-
-def file_stems(samples: Sequence[Sample], source: Path) -> list[str]:
-    """PERSON_FRAME of each image: ``person_000/a/00.jpg`` -> ``person_000_a_00``.
-
-    Raises:
-        ValueError: If two images would get the same name.
-    """
-    first: dict[str, Path] = {}
-    stems = []
-    for sample in samples:
-        stem = "_".join(sample.image_path.relative_to(source).with_suffix("").parts)
-        other = first.setdefault(stem, sample.image_path)
-        if other != sample.image_path:
-            raise ValueError(
-                f"expected images with names of their own, got {other} and {sample.image_path}, "
-                f"both of which become {stem}.png; rename one of them"
-            )
-        stems.append(stem)
-    return stems
-
-
-def crop_face(
-    image: ImageArray, landmarks: Points, crop: float, size: int
-) -> tuple[ImageArray, Points]:
-    """A square around the face, and its landmarks there.
-
-    The square has the middle of the landmarks' box; beyond the image, pixels are mirrored.
-
-    Args:
-        image: (H, W, 3) uint8.
-        landmarks: (68, 2) x, y in pixels.
-        crop: Side of the square in longer sides of the box; 0 takes the whole image, which then
-            loses its aspect.
-        size: Sides of the result in pixels.
-
-    Returns:
-        (size, size, 3) uint8 and (68, 2) float32.
-
-    Raises:
-        ValueError: If the square is empty, or much larger than the image.
-    """
-    if crop == 0:
-        square, corner = image, np.zeros(2)
-    else:
-        low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-        side = round(float(crop * (high - low).max()))
-        if not 1 <= side <= _MAX_CROP * max(image.shape[:2]):
-            raise ValueError(
-                f"expected landmarks of a face in an image of {image.shape[:2]}, got a box of "
-                f"{high[0] - low[0]:.0f} x {high[1] - low[1]:.0f} px; correct them"
-            )
-        corner = np.rint((low + high + 1 - side) / 2)
-        square = _cut(image, int(corner[1]), int(corner[0]), side)
-    resized = resize_image(square, (size, size))
-    moved = np.asarray(landmarks - corner, np.float32)
-    return resized, scaled(moved, (square.shape[0], square.shape[1]), resized)
 
 
 def forge_folder(plan: ForgePlan, generators: Mapping[str, FaceSynthesizer]) -> Iterator[Written]:
@@ -288,15 +184,6 @@ def _write_real(sample: Sample, plan: ForgePlan, path: Path) -> Sample:
         raise ValueError(f"{error} ({sample.image_path})") from error
     write_png(image, path)
     return replace(sample, image_path=path, landmarks=landmarks)
-
-
-def _cut(image: ImageArray, top: int, left: int, side: int) -> ImageArray:
-    """(side, side, 3), mirrored beyond the image."""
-    bottom, right = top + side - image.shape[0], left + side - image.shape[1]
-    spare = ((max(-top, 0), max(bottom, 0)), (max(-left, 0), max(right, 0)), (0, 0))
-    wide = np.pad(image, spare, mode="reflect")
-    top, left = max(top, 0), max(left, 0)
-    return np.ascontiguousarray(wide[top : top + side, left : left + side])
 
 
 def _expect_empty(output: Path) -> None:
