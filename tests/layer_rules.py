@@ -17,7 +17,7 @@ LEVELS = (
     {"checks"},
     {"alignment", "features", "precision"},
     {"faces", "face_encoders"},
-    {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics"},
+    {"data", "synthesis", "towers", "tuning", "inputs", "adapters", "losses", "metrics", "optim"},
     {"prompts", "heads", "explain"},
     {"tasks"},
     {"detector", "protocols"},

@@ -8,12 +8,13 @@ import jsonargparse
 import pytest
 import torch
 import yaml
+from tiny_vit import write_vit
 
 from clad.checks import expect_unit_norm
 from clad.towers.base import Tower
 
 FOLDER = Path(__file__).parents[2] / "configs" / "tower"
-NEEDS_PACKAGES = {"offline", "simple_cnn"}
+NEEDS_PACKAGES = {"hf_image_classifier", "offline", "simple_cnn"}
 TINY = yaml.safe_load((FOLDER / "open_clip_tiny.yaml").read_text(encoding="utf-8"))
 SMALL_PX = 64
 TEXTS = ["a photo of a screw", "a close-up photo of a broken metal nut with a scratch"]
@@ -25,11 +26,14 @@ def config_params():
         yield pytest.param(path, id=path.stem, marks=marks)
 
 
-def build(path):
+def build(path, folder):
     """The YAML's tower as the command line builds it; downloads become tiny random weights."""
     config = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["tower"]
     arguments = config.get("init_args", {})
-    if arguments.get("pretrained") == "download":
+    if "folder" in arguments:
+        write_vit(folder)
+        arguments["folder"] = str(folder)
+    elif arguments.get("pretrained") == "download":
         arguments |= {"pretrained": "random", "image_size": SMALL_PX}
     elif arguments.get("pretrained", "random") != "random":
         arguments.update(TINY["model"]["tower"]["init_args"])
@@ -39,8 +43,8 @@ def build(path):
 
 
 @pytest.fixture(scope="module", params=config_params())
-def tower(request):
-    return build(request.param)
+def tower(request, tmp_path_factory):
+    return build(request.param, tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
