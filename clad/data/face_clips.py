@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import numpy as np
-
 from clad.data.face_tables import FaceTables
 from clad.data.files import has_images, index_masks, list_folders, list_images, mask_key
 from clad.data.images import stored_size
+from clad.faces.video import is_video, spaced
 from clad.samples import GOOD, Origin, Sample
 
 CATEGORY, FAKE = "face", "fake"
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 MEDIA_FOLDERS = ("faces", "frames", "images", "videos")
 """Where a data set keeps its frames; the first that holds images is read."""
 
@@ -66,8 +64,7 @@ def folders_of_images(folder: Path) -> list[Path]:
 
 def list_videos(folder: Path) -> list[Path]:
     """Video files at or below ``folder``, sorted, hidden ones left out."""
-    own = [p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES]
-    found = [p for p in own if not p.name.startswith(".")]
+    found = [path for path in folder.iterdir() if path.is_file() and is_video(path)]
     for inner in list_folders(folder):
         found += list_videos(inner)
     return sorted(found)
@@ -106,14 +103,10 @@ def frames_of(clip: Clip, tables: FaceTables) -> list[tuple[str, list[Path]]]:
 
 
 def evenly_spaced(items: Sequence[_T], number: int | None) -> list[_T]:
-    """``number`` items at ``linspace(0, last, number)``, rounded down; all where there are fewer.
-
-    None keeps all.
-    """
-    if number is None or number >= len(items):
+    """``number`` items from the first to the last, as in videos; None keeps all."""
+    if number is None:
         return list(items)
-    places = np.linspace(0, len(items) - 1, number, dtype=int)
-    return [items[place] for place in places]
+    return [items[place] for place in spaced(len(items), number)]
 
 
 def samples_of(
