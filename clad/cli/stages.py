@@ -15,6 +15,7 @@ from clad.cli.run_folders import CONFIG, last_checkpoint
 from clad.cli.session import Session
 from clad.data.images import ImageArray, decode_image, resize_image
 from clad.metrics.evaluate import Evaluation
+from clad.reports.face_tables import face_lines
 from clad.reports.files import read_json, write_json
 from clad.reports.run_card import run_card
 from clad.reports.run_directory import CARD, DATA, METRICS, write_test_results
@@ -183,6 +184,8 @@ def _print_table(session: Session, evaluation: Evaluation) -> None:
     defined = [m for m in HEADLINES if evaluation.left_out[m] < len(evaluation.per_category)]
     if defined:
         print(to_text(metrics_table(evaluation, defined)))
+    for line in face_lines(evaluation):
+        print(line)
     for sentence in evaluation.undefined:
         print(f"undefined: {sentence}")
     at_threshold = [

@@ -73,6 +73,7 @@ def evaluate(
         families=families,
         family_of=family_of,
         counts={name: each.counts for name, each in faces.items() if each.counts},
+        settings=settings,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+
+from clad.metrics.settings import STANDARD, MetricSettings
 
 Values = dict[str, float]
 Reasons = dict[str, str]
@@ -29,6 +31,7 @@ class Evaluation:
         family_of: Generator -> family; empty where ``families`` is.
         counts: Of faces with a known origin: category name -> number of ``images`` (crops),
             ``frames``, ``videos``, and of frames with ``no_face``.
+        settings: Choices that the numbers follow.
     """
 
     per_category: dict[str, Values]
@@ -41,6 +44,7 @@ class Evaluation:
     families: dict[str, Values] = field(default_factory=dict)
     family_of: dict[str, str] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    settings: MetricSettings = STANDARD
 
     def to_json(self) -> dict[str, object]:
         """Plain values for ``json.dumps``; NaN becomes None (null), what is empty is left out."""
@@ -51,6 +55,7 @@ class Evaluation:
             "families": _table(self.families),
             "family_of": self.family_of,
             "counts": self.counts,
+            "settings": asdict(self.settings) if self.counts else None,
         }
         return {
             "mean": _without_nan(self.mean),
@@ -75,6 +80,12 @@ class Evaluation:
             families=_read_table(stored.get("families", {})),
             family_of=dict(stored.get("family_of", {})),
             counts={name: dict(row) for name, row in stored.get("counts", {}).items()},
+            settings=MetricSettings(
+                **{
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in stored.get("settings", {}).items()
+                }
+            ),
         )
 
 

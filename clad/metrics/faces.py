@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from clad.metrics.functional.validate import undefined_reason
 from clad.metrics.levels import level_metrics, threshold_metrics
 from clad.metrics.settings import MetricSettings
 from clad.metrics.video import Pooled, pool_frames, pool_videos
+from clad.samples import Origin
 
 FACE = "face"
 """The domain (``Sample.domain``) that these metrics are for."""
@@ -26,6 +28,30 @@ MANIPULATION_METRICS = ("auroc", "ap", "eer", "accuracy", "recall")
 
 Rows = NDArray[np.int64]
 LevelThresholds = Mapping[str, Mapping[str, float]]
+
+
+class Predicted(Protocol):
+    """Scores with their truth: fresh from a detector, or read from a run directory."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """N file names."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) 1 anomalous."""
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(N,) raw."""
+
+    @property
+    def origins(self) -> tuple[Origin | None, ...]:
+        """N frames and videos; may be empty."""
+
+    @property
+    def groups(self) -> tuple[str | None, ...]:
+        """N persons or videos; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +64,7 @@ class FaceMetrics:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def pool_levels(
-    collected: CollectedPredictions, rows: Rows, settings: MetricSettings
-) -> dict[str, Pooled]:
+def pool_levels(collected: Predicted, rows: Rows, settings: MetricSettings) -> dict[str, Pooled]:
     """Images (crops), frames and videos of some rows; images alone where no origin is known.
 
     Raises:
@@ -62,6 +86,23 @@ def pool_levels(
     frames = pool_frames(scores, labels, origins, paths)
     videos = pool_videos(scores, labels, origins, paths, settings)
     return {"image": images, "frame": frames, "video": videos}
+
+
+def groups_to_draw(predicted: Predicted) -> tuple[str | None, ...] | None:
+    """What a bootstrap must draw together: the group, else the video, else the frame of an image.
+
+    Returns:
+        N names, None where an image stands alone; None where all do.
+    """
+    size = len(predicted.paths)
+    groups = predicted.groups or (None,) * size
+    origins = predicted.origins or (None,) * size
+    found: list[str | None] = []
+    for group, origin in zip(groups, origins, strict=True):
+        if group is None and origin is not None:
+            group = f"frame {origin.frame}" if origin.video is None else f"video {origin.video}"
+        found.append(group)
+    return None if all(name is None for name in found) else tuple(found)
 
 
 def levels_that_differ(pooled: Iterable[Mapping[str, Pooled]]) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from string import Template
 
 from clad.metrics.bootstrap import bootstrap_intervals
+from clad.metrics.faces import groups_to_draw
 from clad.reports.card_section import notes_section, readable_time, run_card_section
+from clad.reports.face_section import faces_section
 from clad.reports.files import write_text
 from clad.reports.gallery_section import gallery_section
 from clad.reports.markup import join, tag
@@ -40,14 +42,17 @@ def write_report(run_dir: Path) -> Path:
 def render(run: Run) -> str:
     """The page as text; equal runs give equal pages."""
     predictions = run.predictions
+    groups = groups_to_draw(predictions)
     intervals = bootstrap_intervals(
-        predictions.scores, predictions.labels, predictions.categories, seed=0
+        predictions.scores, predictions.labels, predictions.categories, seed=0, groups=groups
     )
     title = str(run.card.get("recipe") or run.path.name)
     source = (run.data or {}).get("source")
     subtitle = " · ".join(text for text in (source, readable_time(run.card.get("started"))) if text)
+    faces = faces_section(run)
     sections = {
         "metrics": ("Metrics", metrics_section(run, intervals)),
+        **({} if faces is None else {"faces": ("Faces", faces)}),
         "curves": ("Curves", curves_section(run)),
         "scores": ("Scores", histograms_section(run)),
         "gallery": ("Gallery", gallery_section(run)),

@@ -5,7 +5,8 @@
 ``run.json``            how the run came about (``clad.reports.run_card``) and its thresholds
 ``data.json``           the data's fingerprint (``clad.data.fingerprint``)
 ``metrics.json``        ``{"test": {"mean", "per_category", "undefined", "left_out"}}``; with
-                        several domains ``per_domain`` and ``domain_of``, too
+                        several domains ``per_domain`` and ``domain_of``, too; of faces
+                        ``per_manipulation``, ``families``, ``counts``
 ``predictions.parquet`` one row per test image
 ``gallery.npz``         small copies of the images that a report shows
 ======================  =========================================================================
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from clad.metrics.collector import CollectedPredictions
 from clad.metrics.evaluate import Evaluation
 from clad.reports.files import read_json, write_atomically, write_json
 from clad.reports.gallery import Gallery, LoadImage, Picks, build_gallery, thresholds_of_images
+from clad.samples import Origin
 
 CONFIG, CARD, DATA = "config.yaml", "run.json", "data.json"
 METRICS, PREDICTIONS, GALLERY = "metrics.json", "predictions.parquet", "gallery.npz"
 _PART = "part_"
 _COLUMNS = ("path", "category", "defect_type", "label", "score", "threshold")
+_ORIGIN, _GROUP = {"frame", "video", "has_face"}, "group"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class PredictionTable:
         scores: (N,) float64, raw.
         thresholds: (N,) float64, NaN where there is none.
         parts: Named (N,) float64.
+        origins: N frames and videos; empty where none is known.
+        groups: N persons, videos or the like; empty where none is known.
     """
 
     paths: tuple[str, ...]
@@ -53,6 +58,8 @@ class PredictionTable:
     scores: NDArray[np.float64]
     thresholds: NDArray[np.float64]
     parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    origins: tuple[Origin | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -168,6 +175,7 @@ def _write_predictions(
         "score": collected.scores,
         "threshold": thresholds_of_images(collected.categories, thresholds),
         **{_PART + name: values for name, values in collected.parts.items()},
+        **_origin_columns(collected.origins, collected.groups),
     }
     table = pyarrow.table(columns)
     write_atomically(path, lambda temporary: parquet.write_table(table, temporary))
@@ -190,6 +198,8 @@ def _read_predictions(path: Path) -> PredictionTable:
             "run `clad test` again"
         )
 
+    known = set(table.column_names)
+
     def numbers(name: str, dtype: type) -> NDArray:
         return table[name].to_numpy().astype(dtype)
 
@@ -205,7 +215,29 @@ def _read_predictions(path: Path) -> PredictionTable:
             for name in table.column_names
             if name.startswith(_PART)
         },
+        origins=_read_origins({name: table[name].to_pylist() for name in _ORIGIN & known}),
+        groups=tuple(table[_GROUP].to_pylist()) if _GROUP in known else (),
     )
+
+
+def _origin_columns(
+    origins: Sequence[Origin | None], groups: Sequence[str | None]
+) -> dict[str, list[Any]]:
+    """Columns of what is known of any image; null where it is unknown."""
+    columns: dict[str, list[Any]] = {}
+    if any(origins):
+        for name in sorted(_ORIGIN):
+            columns[name] = [None if each is None else getattr(each, name) for each in origins]
+    if any(group is not None for group in groups):
+        columns[_GROUP] = list(groups)
+    return columns
+
+
+def _read_origins(columns: Mapping[str, list[Any]]) -> tuple[Origin | None, ...]:
+    if set(columns) != _ORIGIN:
+        return ()
+    rows = zip(columns["frame"], columns["video"], columns["has_face"], strict=True)
+    return tuple(None if row[0] is None else Origin(*row) for row in rows)
 
 
 def _write_gallery(path: Path, gallery: Gallery) -> None:

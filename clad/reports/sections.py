@@ -151,7 +151,8 @@ def metrics_section(run: Run, intervals: Intervals) -> Markup:
         dots.append((MEAN, evaluation.mean["image_auroc"], intervals.mean["image_auroc"]))
     note = (
         f"Fractions from 0 to 1; small numbers are {intervals.confidence:.0%} bootstrap intervals "
-        "over test images (stratified by category and label). The mean is taken over categories."
+        f"over {intervals.unit} (stratified by category and label). The mean is taken over "
+        "categories."
     )
     parts = [tag("div", table, class_="scroll", tabindex=0), tag("p", note, class_="note")]
     if dots:
