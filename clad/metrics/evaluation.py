@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from clad.metrics.settings import STANDARD, MetricSettings
 
@@ -80,12 +81,7 @@ class Evaluation:
             families=_read_table(stored.get("families", {})),
             family_of=dict(stored.get("family_of", {})),
             counts={name: dict(row) for name, row in stored.get("counts", {}).items()},
-            settings=MetricSettings(
-                **{
-                    name: tuple(value) if isinstance(value, list) else value
-                    for name, value in stored.get("settings", {}).items()
-                }
-            ),
+            settings=_read_settings(stored.get("settings", {})),
         )
 
 
@@ -100,6 +96,11 @@ def macro_mean(rows: Iterable[Mapping[str, float]]) -> tuple[Values, dict[str, i
         mean[metric] = math.fsum(defined) / len(defined) if defined else math.nan
         left_out[metric] = len(column) - len(defined)
     return mean, left_out
+
+
+def _read_settings(stored: Mapping[str, Any]) -> MetricSettings:
+    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+    return replace(STANDARD, **{**stored, **lists})
 
 
 def _table(rows: Mapping[str, Values]) -> dict[str, dict[str, float | None]]:

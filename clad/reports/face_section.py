@@ -75,9 +75,9 @@ def level_intervals(run: Run) -> dict[str, Intervals]:
 
 
 def _table(table: FaceTable, intervals: Mapping[str, Intervals]) -> Markup:
-    has_count = any(row.count for row in table.rows)
+    has_count = any(row.number for row in table.rows)
     head = [tag("th", table.title.capitalize(), scope="col")]
-    head += [tag("th", table.count.capitalize(), scope="col")] if has_count else []
+    head += [tag("th", table.number.capitalize(), scope="col")] if has_count else []
     head += [tag("th", _TITLES[column], scope="col") for column in table.columns]
     first_mean = len(table.rows) - table.num_means
     body = [
@@ -96,7 +96,7 @@ def _cells(
     row: FaceRow, columns: tuple[str, ...], has_count: bool, intervals: Intervals | None
 ) -> list[Markup]:
     cells = [tag("th", row.name, scope="row")]
-    cells += [tag("td", row.count)] if has_count else []
+    cells += [tag("td", row.number)] if has_count else []
     own: Mapping[str, Interval] = {}
     if intervals is not None:
         own = intervals.per_category.get(row.category, {}) if row.category else intervals.mean

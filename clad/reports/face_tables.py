@@ -21,14 +21,14 @@ class FaceRow(NamedTuple):
 
     Args:
         name: What was measured.
-        count: How many of it there are; empty where unknown.
+        number: How many of it there are; empty where unknown.
         level: ``image``, ``frame`` or ``video``.
         values: Fractions in the order of the columns, NaN where undefined.
         category: It belongs to; empty for means over categories.
     """
 
     name: str
-    count: str
+    number: str
     level: str
     values: tuple[float, ...]
     category: str = ""
@@ -39,14 +39,14 @@ class FaceTable(NamedTuple):
 
     Args:
         title: Of the first column.
-        count: Of the second.
+        number: Of the second.
         columns: Names of metrics, less their level.
         rows: Lines; the first is of a category.
         num_means: How many of the last are means.
     """
 
     title: str
-    count: str
+    number: str
     columns: tuple[str, ...]
     rows: tuple[FaceRow, ...]
     num_means: int
@@ -146,10 +146,10 @@ def face_lines(evaluation: Evaluation) -> Iterator[str]:
     for table in (level_table(evaluation), kind_table(evaluation), family_table(evaluation)):
         if table is None:
             continue
-        has_count = any(row.count for row in table.rows)
-        header = [table.title, *((table.count,) if has_count else ()), *table.columns]
+        has_count = any(row.number for row in table.rows)
+        header = [table.title, *((table.number,) if has_count else ()), *table.columns]
         cells = [
-            [row.name, *((row.count,) if has_count else ()), *map(format_fraction, row.values)]
+            [row.name, *((row.number,) if has_count else ()), *map(format_fraction, row.values)]
             for row in table.rows
         ]
         yield ""
