@@ -95,10 +95,9 @@ def bootstrap_intervals(
             rng = np.random.default_rng(child)
             found = _draws(ranking, all_scores[rows], all_labels[rows], own, num_resamples, rng)
             per_category[name] = {f"{level}_{metric}": draws for metric, draws in found.items()}
-    metrics = next(iter(per_category.values()), {})
     mean_draws = {
         metric: np.mean([draws[metric] for draws in per_category.values()], axis=0)
-        for metric in metrics
+        for metric in next(iter(per_category.values()), {})
     }
     return Intervals(
         per_category={name: _ends(draws, confidence) for name, draws in per_category.items()},

@@ -94,14 +94,12 @@ def paired_difference(
         draws.append(own[1:])
     if not values:
         return Difference(math.nan, Interval(math.nan, math.nan), math.nan, names)
-    spread = np.mean(draws, axis=0)
+    value, spread = math.fsum(values) / len(values), np.mean(draws, axis=0)
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(spread, (tail, 100 - tail))
+    low, high = (float(end) for end in np.percentile(spread, (tail, 100 - tail)))
     rarer = min(int((spread <= 0).sum()), int((spread >= 0).sum()))
     p_value = min(1.0, 2 * (rarer + 1) / (num_resamples + 1))
-    return Difference(
-        math.fsum(values) / len(values), Interval(float(low), float(high)), p_value, tuple(left_out)
-    )
+    return Difference(value, Interval(low, high), p_value, tuple(left_out))
 
 
 def _differences(
