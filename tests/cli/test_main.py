@@ -36,7 +36,9 @@ def test_quick_answers_import_nothing_heavy(words: list[str]) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("verb", ["score", "report", "demo", "download", "ablate", "forge"])
+@pytest.mark.parametrize(
+    "verb", ["score", "report", "demo", "download", "ablate", "faces", "forge"]
+)
 def test_help_of_light_verbs_imports_no_torch(verb: str) -> None:
     program = (
         "import sys; from clad.cli.main import main; status = main(sys.argv[1:]); "
