@@ -15,7 +15,8 @@ from clad.data.images import decode_image
 from clad.detector import Detector
 from clad.faces.base import DetectedFace, FaceDetector, ImageArray
 from clad.faces.crop import MARGIN, crop_face, paste_map
-from clad.faces.video import Frame, VideoFrames, is_video, read_frames
+from clad.faces.video import Frame, VideoFrames, read_frames
+from clad.faces.video_files import is_video
 from clad.metrics.settings import STANDARD, VideoScore
 from clad.metrics.video import video_score
 

@@ -25,7 +25,8 @@ from clad.faces.index import (
     write_index,
     write_landmarks,
 )
-from clad.faces.video import Frame, is_video, read_frames, read_numbered
+from clad.faces.video import Frame, read_frames, read_numbered
+from clad.faces.video_files import is_video
 from clad.forensics import frame_path
 
 _WHITE_FROM = 128

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from clad.cli.config_files import check_files
 from clad.cli.errors import UsageError, one_sentence
 from clad.data.files import IMAGE_SUFFIXES, is_image, list_folders
-from clad.faces.video import VIDEO_SUFFIXES, is_video
+from clad.faces.video_files import VIDEO_SUFFIXES, is_video
 
 if TYPE_CHECKING:
     from clad.faces.base import FaceDetector

@@ -16,9 +16,6 @@ from clad.faces.base import ImageArray
 
 Status = Literal["ok", "truncated", "unreadable", "no frames"]
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"}
-)
 _QUIET = "-8"
 """ffmpeg writes to stderr by itself; what it would say there is in the status."""
 
@@ -58,11 +55,6 @@ class VideoFrames:
     num_promised: int
     status: Status
     reason: str = ""
-
-
-def is_video(path: Path) -> bool:
-    """Whether the name is that of a video and not hidden."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
 def spaced(num_decoded: int, num_wanted: int) -> list[int]:

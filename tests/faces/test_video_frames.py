@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny_videos import STEP, cut_short, write_video
 
-from clad.faces.video import is_video, read_frames, read_numbered, spaced
+from clad.faces.video import read_frames, read_numbered, spaced
+from clad.faces.video_files import is_video
 
 
 def test_spacing_by_hand() -> None:

@@ -1,0 +1,14 @@
+"""What a video file is called. Light: commands ask before they import anything slow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"}
+)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video and not hidden."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
