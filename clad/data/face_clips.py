@@ -11,7 +11,8 @@ from typing import TypeVar
 from clad.data.face_tables import FaceTables
 from clad.data.files import has_images, index_masks, list_folders, list_images, mask_key
 from clad.data.images import stored_size
-from clad.faces.video import is_video, spaced
+from clad.faces.video import spaced
+from clad.faces.video_files import is_video
 from clad.samples import GOOD, Origin, Sample
 
 CATEGORY, FAKE = "face", "fake"
