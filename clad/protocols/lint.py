@@ -115,8 +115,8 @@ def score_facts(
     if reason is not None:
         nothing = Interval(math.nan, math.nan)
         scores = tuple(FactScore(name, math.nan, nothing) for name in _FACTS)
-        means = (FactScore(name, math.nan, nothing) for name in (WITHOUT_BYTES, TOGETHER))
-        return FactScores(scores, *means, reason)
+        without = FactScore(WITHOUT_BYTES, math.nan, nothing)
+        return FactScores(scores, without, FactScore(TOGETHER, math.nan, nothing), reason)
     table = np.column_stack([_column([fact(file) for file in files]) for fact in _FACTS.values()])
     scored = [
         _score(name, table[:, [number]], truth, unit, seed) for number, name in enumerate(_FACTS)
