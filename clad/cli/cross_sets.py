@@ -86,14 +86,13 @@ def _source(layout: str, known: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of the protocol, else of a file."""
     import yaml
 
-    if layout in known:
-        found: Mapping[str, Any] = known[layout]
+    found: Mapping[str, Any] | None = known.get(layout)
+    if found is not None:
         return found
     path = Path(layout)
     if not layout.endswith(_SUFFIXES):
-        shipped = [
-            each.stem for each in find_config("data", "real_fake.yaml").parent.glob("*.yaml")
-        ]
+        folder = find_config("data", "real_fake.yaml").parent
+        shipped = [each.stem for each in folder.glob("*.yaml")]
         if layout not in shipped:
             choices = sorted({*known, *shipped})
             raise UsageError(
@@ -102,11 +101,11 @@ def _source(layout: str, known: Mapping[str, Any]) -> Mapping[str, Any]:
             )
         path = find_config("data", f"{layout}.yaml")
     check_files([path])
-    source = (yaml.safe_load(path.read_text(encoding="utf-8")).get("data") or {}).get("source")
-    if not _is_source(source):
-        raise UsageError(f"expected data.source with a class_path in {path}, got {source!r}")
-    checked: Mapping[str, Any] = source
-    return checked
+    data = yaml.safe_load(path.read_text(encoding="utf-8")).get("data") or {}
+    found = data.get("source")
+    if found is None or not _is_source(found):
+        raise UsageError(f"expected data.source with a class_path in {path}, got {found!r}")
+    return found
 
 
 def _is_source(given: object) -> bool:

@@ -15,6 +15,7 @@ from tiny_recipe import Shown, clad
 
 from clad.cli.cross import count_videos
 from clad.cli.cross_sets import find_set
+from clad.cli.data_config import build_data, read_data
 from clad.reports.cross import CrossRow, means_of, to_text
 from clad.reports.run_directory import read_run
 from clad.samples import Origin, Sample
@@ -117,8 +118,17 @@ def test_shipped_protocol_names_how_sets_are_read() -> None:
         for name, source in names.items():
             found = find_set(f"{name}=faces", SHIPPED, role)
             assert (found.name, found.source, found.root) == (name, source, Path("faces"))
+            data = build_data({"source": source}, "clad cross")
+            assert data.source.name == name
+            assert data.source.frames_per_video == 32
     plain = find_set("celeb_df=faces", None, "test")
     assert plain.source["class_path"] == content["test"]["celeb_df"]["class_path"]
+
+
+def test_shipped_matrix_learns_and_tests_the_same_kinds() -> None:
+    data = read_data([SHIPPED.with_name("faceforensics_matrix.yaml")], [], "clad matrix")
+    assert data.source.train_methods == data.source.test_methods
+    assert data.source.train_methods == ["Deepfakes", "FaceSwap", "FaceShifter"]
 
 
 def test_videos_and_their_frames_are_counted() -> None:
