@@ -15,6 +15,7 @@ from clad.cli.main import VERBS, main
 from clad.version import __version__
 
 ROOT = Path(__file__).parents[2]
+MEASURES = ("matrix", "cross", "robustness", "lint")
 HEAVY = {"torch", "lightning", "numpy", "jsonargparse", "omegaconf", "PIL", "matplotlib", "yaml"}
 
 
@@ -37,7 +38,7 @@ def test_quick_answers_import_nothing_heavy(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["score", "report", "demo", "download", "ablate", "faces", "forge"]
+    "verb", ["score", "report", "demo", "download", "ablate", "faces", "forge", *MEASURES]
 )
 def test_help_of_light_verbs_imports_no_torch(verb: str) -> None:
     program = (
