@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from fakes import FakeTower
+from fakes import FakeTower, with_fake_encoder
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
@@ -44,8 +44,9 @@ def header(recipe: Path) -> str:
 class LayeredTower(FakeTower):
     """The fake tower with as many layers as a recipe speaks of, on one grid where its own are."""
 
-    def __init__(self, aligned: bool, num_layers: int, one_grid: bool) -> None:
+    def __init__(self, aligned: bool, num_layers: int, one_grid: bool, windows: bool) -> None:
         super().__init__(aligned=aligned)
+        self.window_sides = self.window_sides if windows else ()
         self.order = tuple(0 if one_grid else min(layer, 1) for layer in range(num_layers))
         self.token_dims = tuple(self.token_dims[n] for n in self.order)
 
@@ -72,9 +73,13 @@ def with_fake_tower(recipe: Path) -> dict[str, Any]:
             "aligned": getattr(importlib.import_module(module), name).is_aligned,
             "num_layers": len(layers),
             "one_grid": "layers" in arguments,
+            "windows": "window_sides" in arguments,
         },
     }
-    return content
+    inputs = content["model"].get("inputs", {}).get("init_args", {})
+    if "padding" in inputs:
+        inputs["padding"] = 8  # of the fake tower's 32 pixels
+    return with_fake_encoder(content)
 
 
 def earlier_stage(recipe: Path) -> Path | None:

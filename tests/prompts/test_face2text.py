@@ -290,3 +290,16 @@ def test_random_directions_are_alike_for_all_classes_and_make_the_round_trip():
     assert not torch.equal(other(("bottle",), tower).embeddings, made[:1])
     other.load_state_dict(strategy.state_dict())
     assert torch.equal(other(("bottle",), tower).embeddings, made[:1])
+
+
+@pytest.mark.weights
+def test_it_speaks_through_minilm():
+    from clad.towers.offline import OfflineTower
+
+    tower = OfflineTower(image_size=64)
+    strategy, _ = attached(tower, length=2.0)
+    ids, place = place_word(tower, TEMPLATES["T3"], "[FE]")
+    assert (ids.shape[1], place) == (9, 6)  # [CLS] a fake photo of a FE person [SEP]
+    first, second = embed(strategy, tower), embed(strategy, tower, fake_batch(seed=9))
+    assert torch.equal(first[:, 0], second[:, 0])
+    assert (first[:, 1] * second[:, 1]).sum(-1).max() < 0.999
