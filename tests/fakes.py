@@ -89,10 +89,10 @@ class FakeTower(Tower):
         patches, pooled, embedding, windows = None, None, None, None
         if self.is_aligned:
             patches = tuple(
-                functional.normalize(project(layer), dim=-1)
+                functional.normalize(project(layer).float(), dim=-1)
                 for project, layer in zip(self.projections, tokens, strict=True)
             )
-            embedding = self.projections[-1](summary)
+            embedding = self.projections[-1](summary).float()  # autocast would round unit vectors
             pooled = functional.normalize(embedding, dim=-1)
             windows = tuple(self._windows(tokens[0], grids[0], side) for side in self.window_sides)
         return ImageFeatures(

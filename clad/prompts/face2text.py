@@ -55,7 +55,7 @@ class Face2Text(PromptStrategy):
             embedding itself, followed by zeros up to W.
         length: Euclidean length that each face's word is brought to, > 0; None leaves the one it
             has, as RepDFD does. An encoder whose embeddings are short (MobileFaceNet's are about
-            3.5, ArcFace's about 20) is hardly heard among words without it.
+            3.5) may hardly be heard among words without it.
         cache_entries: Most face embeddings that are kept in memory, by the pixels they belong to.
         cache_dir: Folder that keeps them between runs; None keeps none.
     """
