@@ -16,7 +16,7 @@ from clad.detector import Detector
 from clad.faces.base import DetectedFace, FaceDetector, ImageArray
 from clad.faces.crop import MARGIN, crop_face, paste_map
 from clad.faces.video import Frame, VideoFrames, read_frames
-from clad.faces.video_files import is_video
+from clad.faces.video_files import frame_path, is_video
 from clad.metrics.settings import STANDARD, VideoScore
 from clad.metrics.video import video_score
 
@@ -216,11 +216,6 @@ class Forensics:
             )
             made.append(ScoredFrame(frame.number, frame.image, of_frame))
         return made, scored[0].threshold
-
-
-def frame_path(video: Path, number: int) -> Path:
-    """Name of a frame, for detectors that look faces up: ``clip.mp4#000012``."""
-    return video.with_name(f"{video.name}#{number:06d}")
 
 
 def _statuses(

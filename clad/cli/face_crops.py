@@ -26,8 +26,7 @@ from clad.faces.index import (
     write_landmarks,
 )
 from clad.faces.video import Frame, read_frames, read_numbered
-from clad.faces.video_files import is_video
-from clad.forensics import frame_path
+from clad.faces.video_files import frame_path, is_video
 
 _WHITE_FROM = 128
 """Videos are lossy, so their masks are cut in the middle, as those of JPEG files are."""

@@ -12,3 +12,8 @@ VIDEO_SUFFIXES = frozenset(
 def is_video(path: Path) -> bool:
     """Whether the name is that of a video and not hidden."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
+def frame_path(video: Path, number: int) -> Path:
+    """Name of a frame, for detectors that look faces up: ``clip.mp4#000012``."""
+    return video.with_name(f"{video.name}#{number:06d}")

@@ -79,6 +79,13 @@ def test_photos_get_verdicts_faces_and_pictures(place) -> None:
     ]  # fmt: skip
 
 
+def test_one_forged_face_makes_a_forged_photo_even_a_small_one(place) -> None:
+    score(save(Path("small.png"), scene(True, False, seed=91)))
+    large, small = (float(row["score"]) for row in table("face_scores.csv"))
+    assert small > large
+    assert float(table("scores.csv")[0]["score"]) == small
+
+
 def test_picture_is_warm_where_the_forgery_is(place) -> None:
     score("photos/fake.png")
     picture = np.asarray(Image.open("out/maps/fake.png")).astype(int)
