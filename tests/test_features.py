@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from scipy.linalg import logm
 
-from clad.features import dense_tokens, enlarge, image_statistics, token_maps, top_mean
+from clad.features import (
+    dense_tokens,
+    enlarge,
+    image_statistics,
+    log_covariances,
+    token_maps,
+    top_mean,
+)
 from clad.types import ImageFeatures
 
 
@@ -173,3 +181,38 @@ class TestTopMean:
     def test_images_do_not_mix(self):
         maps = torch.stack([torch.zeros(2, 2), torch.ones(2, 2)])
         assert top_mean(maps, 0.5).tolist() == [0, 1]
+
+
+class TestLogCovariances:
+    def test_against_scipy_matrix_by_matrix(self):
+        generator = torch.Generator().manual_seed(0)
+        maps = [torch.randn(2, c, 6, 5, generator=generator) * 3 + 1 for c in (3, 4)]
+        found = log_covariances(maps).double().numpy()
+        assert found.shape == (2, 6 + 10)
+        for row in range(2):
+            start = 0
+            for layer in maps:
+                values = layer[row].flatten(1).double().numpy()
+                covariance = np.cov(values, bias=True)
+                size = len(covariance)
+                ridge = 1e-3 * np.trace(covariance) / size
+                expected = logm(covariance + ridge * np.eye(size))
+                upper = [
+                    expected[i, j] * (1 if i == j else np.sqrt(2))
+                    for i in range(size)
+                    for j in range(i, size)
+                ]
+                part = found[row, start : start + len(upper)]
+                np.testing.assert_allclose(part, upper, atol=1e-5)
+                np.testing.assert_allclose(np.linalg.norm(part), np.linalg.norm(expected), 1e-5)
+                start += len(upper)
+
+    def test_where_things_are_and_the_mean_do_not_count(self):
+        maps = torch.randn(1, 4, 5, 7)
+        moved = maps.flatten(2)[..., torch.randperm(35)].unflatten(2, (7, 5)) + 3.0
+        torch.testing.assert_close(log_covariances([moved]), log_covariances([maps]))
+
+    def test_flat_and_huge_images_stay_finite(self):
+        assert log_covariances([torch.ones(1, 4, 3, 3), torch.zeros(1, 2, 1, 1)]).isfinite().all()
+        assert log_covariances([1e6 * torch.randn(1, 3, 4, 4)]).isfinite().all()
+        assert log_covariances([torch.randn(1, 3, 4, 4).bfloat16()]).dtype == torch.float32

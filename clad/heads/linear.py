@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from clad.checks import expect_choice, expect_range, expect_shape
-from clad.features import enlarge, image_statistics, token_maps, top_mean
+from clad.features import enlarge, image_statistics, log_covariances, token_maps, top_mean
 from clad.heads.base import Head
 from clad.heads.text_maps import difference, layer_differences
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
 
-Sight = Literal["auto", "embedding", "summary", "statistics"]
+Sight = Literal["auto", "embedding", "summary", "statistics", "covariances"]
+_SIGHTS = ("auto", "embedding", "summary", "statistics", "covariances")
 
 
 class Linear(Head):
@@ -35,12 +36,14 @@ class Linear(Head):
         sees: What the layer looks at. ``embedding``: the image embedding in the words' space,
             before unit length where there is one; ``summary``: the trunk's own image vector;
             ``statistics``: the summary, with the mean and the standard deviation of every token
-            channel over the positions, for textures that a generator gets wrong; ``auto``: the
+            channel over the positions; ``covariances``: the logarithm of the covariance of every
+            layer's token channels alone, for textures that a generator gets wrong; ``auto``: the
             embedding of towers aligned with text, else the summary.
         standardise: Whether each channel is brought to mean 0 and standard deviation 1 first, over
             the batch in training and over its running average afterwards; nothing of it is learned.
         patches: Whether there is a linear layer per token layer, and a map.
-        layers: Positions of the token layers for ``patches`` and ``statistics``; None takes all.
+        layers: Positions of the token layers for ``patches``, ``statistics`` and ``covariances``;
+            None takes all.
         output: ``logit`` is the anomalous logit less the normal one (unbounded); ``probability``
             its sigmoid, which is the softmax of the two.
         score: Where the image score comes from: ``image``, the image vector; ``patches`` that stand
@@ -66,7 +69,7 @@ class Linear(Head):
         sigma_px: float = 4.0,
     ) -> None:
         super().__init__()
-        expect_choice("sees", sees, ("auto", "embedding", "summary", "statistics"))
+        expect_choice("sees", sees, _SIGHTS)
         expect_choice("output", output, ("logit", "probability"))
         expect_choice("score", score, ("image", "patches", "mean"))
         expect_range("top_share", top_share, 0, 1)
@@ -100,9 +103,13 @@ class Linear(Head):
         self.sight: Sight = self.sees
         if self.sees == "auto":
             self.sight = "embedding" if tower.is_aligned else "summary"
-        width = tower.embed_dim if self.sight == "embedding" else tower.summary_dim
-        width += 2 * sum(widths) if self.sight == "statistics" else 0
-        self.image = _TwoLogits(width, self.standardise)
+        seen = {
+            "embedding": tower.embed_dim,
+            "summary": tower.summary_dim,
+            "statistics": tower.summary_dim + 2 * sum(widths),
+            "covariances": sum(width * (width + 1) // 2 for width in widths),
+        }
+        self.image = _TwoLogits(seen[self.sight], self.standardise)
         maps = [_TwoLogits(each, self.standardise) for each in widths] if self.patches else []
         self.maps = nn.ModuleList(maps)
 
@@ -145,6 +152,8 @@ class Linear(Head):
         """(B, width) what the image's layer sees."""
         if self.sight == "summary":
             return features.summary
+        if self.sight == "covariances":
+            return log_covariances(token_maps(features, self.chosen))
         if self.sight == "statistics":
             statistics = image_statistics(token_maps(features, self.chosen))
             return torch.cat([features.summary.float(), statistics], 1)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional
 
-from clad.features import enlarge
+from clad.features import enlarge, log_covariances, token_maps
 from clad.heads.linear import Linear
 
 NAMES = ("a", "b")
@@ -87,6 +87,16 @@ class TestWhatItSees:
         rows = np.concatenate([features.summary.numpy(), tokens.mean(1), tokens.std(1)], axis=1)
         found = head(features, None, NAMES, (8, 8)).scores.detach()
         np.testing.assert_allclose(found, rows @ np.arange(11), rtol=1e-4)
+
+    def test_covariances_are_those_of_the_chosen_layers(self):
+        features = random_features(2)
+        head = attached(made_tower(3, 5), sees="covariances", layers=(1,), standardise=False)
+        assert head.image.linear.in_features == 5 * 6 // 2
+        with torch.no_grad():
+            head.image.linear.weight[1] = torch.arange(15.0)
+        rows = log_covariances(token_maps(features, (1,))).numpy()
+        found = head(features, None, NAMES, (8, 8)).scores.detach()
+        np.testing.assert_allclose(found, rows @ np.arange(15), rtol=1e-4)
 
     def test_standardised_by_what_training_saw(self):
         features = random_features(40, seed=3)
@@ -174,7 +184,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"sees": "words"}, "expected sees to be one of auto, embedding, statistics, summary"),
+            (
+                {"sees": "words"},
+                "expected sees to be one of auto, covariances, embedding",
+            ),
             ({"score": "patches"}, "expected patches for the score of patches, got patches: false"),
             ({"score": "map"}, "expected score to be one of image, mean, patches"),
             ({"output": "x"}, "expected output to be one of logit, probability"),
