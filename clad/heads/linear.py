@@ -37,7 +37,8 @@ class Linear(Head):
             before unit length where there is one; ``summary``: the trunk's own image vector;
             ``statistics``: the summary, with the mean and the standard deviation of every token
             channel over the positions; ``covariances``: the logarithm of the covariance of every
-            layer's token channels alone, for textures that a generator gets wrong; ``auto``: the
+            layer's token channels alone, for textures that a generator gets wrong, and scaled so
+            that layers count alike however wide they are; ``auto``: the
             embedding of towers aligned with text, else the summary.
         standardise: Whether each channel is brought to mean 0 and standard deviation 1 first, over
             the batch in training and over its running average afterwards; nothing of it is learned.
@@ -107,10 +108,12 @@ class Linear(Head):
             "embedding": tower.embed_dim,
             "summary": tower.summary_dim,
             "statistics": tower.summary_dim + 2 * sum(widths),
-            "covariances": sum(width * (width + 1) // 2 for width in widths),
         }
-        self.image = _TwoLogits(seen[self.sight], self.standardise)
-        maps = [_TwoLogits(each, self.standardise) for each in widths] if self.patches else []
+        if self.sight == "covariances":
+            self.image = _TwoLogits([n * (n + 1) // 2 for n in widths], self.standardise, True)
+        else:
+            self.image = _TwoLogits([seen[self.sight]], self.standardise)
+        maps = [_TwoLogits([each], self.standardise) for each in widths] if self.patches else []
         self.maps = nn.ModuleList(maps)
 
     def classify(self, features: ImageFeatures, alignment: Alignment | None) -> Alignment:
@@ -170,10 +173,17 @@ class Linear(Head):
 
 
 class _TwoLogits(nn.Module):
-    """Vectors (..., C), standardised where asked -> (..., 2) logits."""
+    """Vectors (..., C), standardised where asked -> (..., 2) logits.
 
-    def __init__(self, width: int, standardise: bool) -> None:
+    With ``balanced``, each of the blocks that a vector is made of is divided by the square root of
+    its width.
+    """
+
+    def __init__(self, blocks: Sequence[int], standardise: bool, balanced: bool = False) -> None:
         super().__init__()
+        width = sum(blocks)
+        scales = torch.cat([torch.full((block,), block**-0.5) for block in blocks])
+        self.register_buffer("scales", scales if balanced else None, persistent=False)
         self.norm = nn.BatchNorm1d(width, affine=False) if standardise else None
         self.linear = nn.Linear(width, 2)
         nn.init.zeros_(self.linear.weight)
@@ -188,6 +198,8 @@ class _TwoLogits(nn.Module):
         rows = vectors.reshape(-1, vectors.shape[-1]).to(self.linear.weight.dtype)
         if self.norm is not None:
             rows = self.norm(rows)
+        if self.scales is not None:
+            rows = rows * self.scales
         logits: Tensor = self.linear(rows)
         return logits.unflatten(0, vectors.shape[:-1])
 

@@ -96,7 +96,18 @@ class TestWhatItSees:
             head.image.linear.weight[1] = torch.arange(15.0)
         rows = log_covariances(token_maps(features, (1,))).numpy()
         found = head(features, None, NAMES, (8, 8)).scores.detach()
-        np.testing.assert_allclose(found, rows @ np.arange(15), rtol=1e-4)
+        np.testing.assert_allclose(found, rows @ np.arange(15) / np.sqrt(15), rtol=1e-4)
+
+    def test_covariances_of_layers_count_alike(self):
+        features = random_features(2)
+        head = attached(made_tower(3, 5), sees="covariances", standardise=False)
+        assert head.image.linear.in_features == 6 + 15
+        with torch.no_grad():
+            head.image.linear.weight[1] = 1
+        rows = log_covariances(token_maps(features)).numpy()
+        expected = rows[:, :6].sum(1) / np.sqrt(6) + rows[:, 6:].sum(1) / np.sqrt(15)
+        found = head(features, None, NAMES, (8, 8)).scores.detach()
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
     def test_standardised_by_what_training_saw(self):
         features = random_features(40, seed=3)
