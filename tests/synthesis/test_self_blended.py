@@ -140,3 +140,37 @@ def test_crop_moves_the_mask_with_the_image():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SelfBlended(**settings)
+
+
+def test_parts_are_small_inside_the_face_and_of_the_photo_itself():
+    face = drawn_face(2, 128, seed=1)
+    generator = SelfBlended(regions=("parts",)).bare()
+    shares = []
+    for seed in range(40):
+        made = generator.forge(face, NoDonors(), np.random.default_rng(seed))
+        np.testing.assert_array_equal(made.image[~made.mask], face.image[~made.mask])
+        hull = face_region(face.landmarks, "hull", made.mask.shape)
+        shares.append(made.mask.sum() / hull.sum())
+        assert made.mask.mean() < 0.5
+    assert 0.02 < np.median(shares) < 0.5
+
+
+def test_a_part_is_turned_and_moved_about_its_own_middle():
+    face = drawn_face(2, 128, seed=1)
+    region = part_region(face.landmarks, "mouth", (128, 128), 0.1)
+    rows, columns = np.nonzero(region)
+    middle = np.array([columns.mean(), rows.mean(), 1])
+    width = np.ptp(face.landmarks[:, 0]) 
+    for seed in range(30):
+        matrix = part_matrix(region, face.landmarks, np.random.default_rng(seed))
+        assert np.abs(matrix @ middle - middle[:2]).max() <= SHIFT * width + 1e-6
+        factor = np.sqrt(np.linalg.det(matrix[:, :2]))
+        assert ZOOM - 1e-6 <= factor <= 1 / ZOOM + 1e-6
+        assert abs(np.degrees(np.arctan2(matrix[0, 1], matrix[0, 0]))) <= TURN_DEGREES + 1e-6
+
+
+def test_parts_outside_of_the_image_cannot_be_blended():
+    face = drawn_face(2, 128, seed=1)
+    away = face.landmarks + 1000
+    rng = np.random.default_rng(0)
+    assert blend_parts(face.image, face.image, away, rng) is None
