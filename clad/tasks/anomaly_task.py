@@ -62,7 +62,7 @@ class AnomalyTask(CheckpointSteps):
         losses: Weighted terms of the objective; none trains nothing.
         tuning: Which tower weights learn; None keeps the tower frozen.
         inputs: What happens to normalised pixels before the tower; None for nothing.
-        optimizer: Optimiser class and settings, over whatever learns.
+        optimizer: Optimiser class and settings, over whatever learns; None takes AdamW.
         scheduler: Learning-rate schedule, stepped after every batch, or every epoch where it says
             so (``clad.tasks.warmup_cosine.WarmupCosine``); None keeps the rate.
         tower_learning_rate: Rate of the tower's own weights where they learn, > 0: pretrained ones
@@ -87,7 +87,7 @@ class AnomalyTask(CheckpointSteps):
         losses: list[Loss] | None = None,
         tuning: Tuning | None = None,
         inputs: InputTransform | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
+        optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         tower_learning_rate: float | None = None,
         temperature: float | None = None,
@@ -105,7 +105,8 @@ class AnomalyTask(CheckpointSteps):
         self.losses = nn.ModuleList(losses or [])
         self.inputs = inputs
         self.tuning = tuning
-        self.optimizer = optimizer
+        # Not the default of the argument: its settings would stay when a recipe names another one.
+        self.optimizer = optimizer or torch.optim.AdamW
         self.scheduler = scheduler
         self.tower_learning_rate = tower_learning_rate
         if temperature is not None:

@@ -78,3 +78,11 @@ def test_feature_caches_go_on_top_of_a_recipe(part: Path) -> None:
     assert set(wanted) == {"model"}
     assert printed()["model"]["feature_cache"] is None
     assert printed("--config", part)["model"]["feature_cache"] == wanted["model"]["feature_cache"]
+
+
+def test_another_optimiser_brings_its_own_defaults(workplace: Path) -> None:
+    chosen = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.5}}
+    part = write_part(workplace, "sgd", {"model": {"optimizer": chosen}})
+    settings = printed("--config", part)["model"]["optimizer"]["init_args"]
+    assert settings["lr"] == 0.5
+    assert settings["weight_decay"] == 0.0  # that of AdamW is 0.01

@@ -63,7 +63,7 @@ def test_a_scale_of_its_own_replaces_that_of_the_recipe() -> None:
 
 def test_smoothed_labels_spread_their_share_over_both_classes() -> None:
     logits = torch.tensor([[0.0, math.log(3)]])
-    # Probabilities 1/4 and 3/4; of the truth, 0.9 lies with the second class and 0.1 with the first.
+    # Probabilities 1/4 and 3/4; 0.9 of the truth lies with the second class, 0.1 with the first.
     value = image_cross_entropy(logits, torch.tensor([1]), label_smoothing=0.2).item()
     assert value == pytest.approx(0.9 * math.log(4 / 3) + 0.1 * math.log(4))
 

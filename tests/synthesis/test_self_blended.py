@@ -7,7 +7,8 @@ import pytest
 from drawn_faces import People, astronaut, drawn_face
 
 from clad.synthesis.base import FacePhoto
-from clad.synthesis.face_regions import face_box
+from clad.synthesis.face_parts import SHIFT, TURN_DEGREES, ZOOM, blend_parts, part_matrix
+from clad.synthesis.face_regions import face_box, face_region, part_region
 from clad.synthesis.face_warp import mirrored
 from clad.synthesis.self_blended import SelfBlended, crop_window, draw_source_change
 
@@ -143,11 +144,11 @@ def test_wrong_settings_are_refused(settings, message):
 
 
 def test_parts_are_small_inside_the_face_and_of_the_photo_itself():
-    face = drawn_face(2, 128, seed=1)
+    face = drawn_face(2, (128, 128))
     generator = SelfBlended(regions=("parts",)).bare()
     shares = []
     for seed in range(40):
-        made = generator.forge(face, NoDonors(), np.random.default_rng(seed))
+        made = generator.forge(face, People(), np.random.default_rng(seed))
         np.testing.assert_array_equal(made.image[~made.mask], face.image[~made.mask])
         hull = face_region(face.landmarks, "hull", made.mask.shape)
         shares.append(made.mask.sum() / hull.sum())
@@ -156,11 +157,11 @@ def test_parts_are_small_inside_the_face_and_of_the_photo_itself():
 
 
 def test_a_part_is_turned_and_moved_about_its_own_middle():
-    face = drawn_face(2, 128, seed=1)
+    face = drawn_face(2, (128, 128))
     region = part_region(face.landmarks, "mouth", (128, 128), 0.1)
     rows, columns = np.nonzero(region)
     middle = np.array([columns.mean(), rows.mean(), 1])
-    width = np.ptp(face.landmarks[:, 0]) 
+    width = np.ptp(face.landmarks[:, 0])
     for seed in range(30):
         matrix = part_matrix(region, face.landmarks, np.random.default_rng(seed))
         assert np.abs(matrix @ middle - middle[:2]).max() <= SHIFT * width + 1e-6
@@ -170,7 +171,7 @@ def test_a_part_is_turned_and_moved_about_its_own_middle():
 
 
 def test_parts_outside_of_the_image_cannot_be_blended():
-    face = drawn_face(2, 128, seed=1)
+    face = drawn_face(2, (128, 128))
     away = face.landmarks + 1000
     rng = np.random.default_rng(0)
     assert blend_parts(face.image, face.image, away, rng) is None
