@@ -22,7 +22,9 @@ class Chained(Adapter):
     def __init__(self, adapters: list[Adapter]) -> None:
         super().__init__()
         if not adapters:
-            raise ValueError("expected at least one adapter, got none; list some (configs/adapter/)")
+            raise ValueError(
+                "expected at least one adapter, got none; list some (configs/adapter/)"
+            )
         self.steps = nn.ModuleList(adapters)
         self.aligns = any(adapter.aligns for adapter in adapters)
         self.aligns_untrained = any(adapter.aligns_untrained for adapter in adapters)

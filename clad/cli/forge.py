@@ -42,6 +42,7 @@ def run(verb: str, arguments: list[str]) -> int:
         size=wanted.size,
         crop=wanted.crop,
         roles=tuple(wanted.roles),
+        per_person=wanted.per_person,
     )
     generators = read_generators(files)
     samples, num_without = list_faces(plan.source)
@@ -88,6 +89,12 @@ def _parser(verb: str) -> Parser:
         type=int,
         default=1,
         help="forged images per real one and method; default 1",
+    )
+    parser.add_argument(
+        "--per-person",
+        metavar="N",
+        type=int,
+        help="most images of one person, evenly spaced; default all",
     )
     parser.add_argument(
         "--seed", metavar="N", type=int, default=42, help="decides everything random; default 42"

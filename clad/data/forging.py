@@ -24,7 +24,14 @@ from PIL import Image
 from clad.checks import expect_choice, expect_range
 from clad.data.donors import DonorPool
 from clad.data.images import ImageArray, MaskArray, decode_image
-from clad.data.people import ROLES, crop_face, file_stems, list_faces, split_people
+from clad.data.people import (
+    ROLES,
+    crop_face,
+    few_per_person,
+    file_stems,
+    list_faces,
+    split_people,
+)
 from clad.data.synthesising import forge
 from clad.faces.index import LANDMARKS_NAME, write_landmarks
 from clad.samples import Sample
@@ -49,6 +56,7 @@ class ForgePlan:
         crop: Side of the square cut around each face, in longer sides of the box of its landmarks;
             0 takes whole images.
         roles: Which roles are written; who is in them does not depend on it.
+        per_person: Most images of one person, evenly spaced over what there is; None takes all.
     """
 
     source: Path
@@ -58,6 +66,7 @@ class ForgePlan:
     size: int = 256
     crop: float = 1.3
     roles: tuple[str, ...] = ROLES
+    per_person: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -68,6 +77,8 @@ class ForgePlan:
             expect_range("crop", self.crop, 1, 4)
         for role in self.roles:
             expect_choice("roles", role, ROLES)
+        if self.per_person is not None:
+            expect_range("per_person", self.per_person, 1, float("inf"))
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ def forge_folder(plan: ForgePlan, generators: Mapping[str, FaceSynthesizer]) -> 
         if role not in plan.roles or not stored:
             continue
         real = []
-        for sample in stored:
+        for sample in few_per_person(stored, plan.per_person):
             name = f"{role}/{REAL}/{stems[sample.image_path]}.png"
             real.append(_write_real(sample, plan, plan.output / name))
             landmarks[name] = np.round(np.float64(real[-1].landmarks), 2)

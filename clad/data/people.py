@@ -64,6 +64,21 @@ def split_people(samples: Sequence[Sample], seed: int) -> dict[str, tuple[Sample
     return dict(zip(ROLES, partition(samples, FRACTIONS, seed), strict=True))
 
 
+def few_per_person(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
+    """At most so many faces of each person, evenly spaced in their order; None keeps all."""
+    if most is None:
+        return tuple(samples)
+    by_person: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        by_person.setdefault(str(sample.group), []).append(row)
+    kept = {
+        rows[place]
+        for rows in by_person.values()
+        for place in np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    }
+    return tuple(samples[row] for row in sorted(kept))
+
+
 def file_stems(samples: Sequence[Sample], source: Path) -> list[str]:
     """PERSON_FRAME of each image: ``person_000/a/00.jpg`` -> ``person_000_a_00``.
 

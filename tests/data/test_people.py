@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from drawn_faces import drawn_face
 
-from clad.data.people import crop_face, file_stems, list_faces, split_people
+from clad.data.people import crop_face, few_per_person, file_stems, list_faces, split_people
 from clad.data.tiny import save
 from clad.faces.index import write_landmarks
 from clad.samples import Sample
@@ -71,3 +71,24 @@ def test_two_images_of_one_name_are_refused(samples):
     twin = replace(samples[0], image_path=samples[0].image_path.with_suffix(".png"))
     with pytest.raises(ValueError, match=r"both of which become person_000_00\.png"):
         file_stems([samples[0], twin], ROOT)
+
+
+def test_few_per_person_are_evenly_spaced():
+    samples = [
+        Sample(Path(f"{person}/{frame}.png"), 0, "face", group=person)
+        for person, count in (("a", 9), ("b", 2), ("c", 4))
+        for frame in range(count)
+    ]
+    assert few_per_person(samples, None) == tuple(samples)
+    kept = [str(sample.image_path) for sample in few_per_person(samples, 3)]
+    assert kept == [
+        "a/0.png",
+        "a/4.png",
+        "a/8.png",
+        "b/0.png",
+        "b/1.png",
+        "c/0.png",
+        "c/2.png",
+        "c/3.png",
+    ]
+    assert len(few_per_person(samples, 1)) == 3
