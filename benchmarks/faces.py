@@ -164,7 +164,7 @@ def robustness(bench: Bench) -> None:
     root = bench.data / "faces" / "real_vs_stylegan2"
     best = next(each for each in _STRATEGIES if _BEST in each.label)
     session, _ = bench.run(best.label, best.recipe, root, best.words, best.cached)
-    samples = draw_samples(session.data.splits.test, 90, 0)
+    samples = draw_samples(session.data.splits.test, 60, 0)
     rows = measure_robustness(session.task, samples, session.data.image_size)
     print(f"\n{best.label} on degraded test images ({len(samples)} of them)\n{to_text(rows)}")
     facts = {"strategy": best.label, "num_images": len(samples)}
@@ -213,8 +213,8 @@ def _matrix(bench: Bench, root: Path, synthesis: CollectedPredictions) -> None:
             "--data.synthesis=null",
             "--data.paired_synthesis=false",
             "--data.anomaly_share=0.5",
-            "--trainer.max_steps=100",
-            "--model.scheduler.init_args.T_max=100",
+            "--trainer.max_steps=60",
+            "--model.scheduler.init_args.T_max=60",
         ]
         found[kind] = _collected(bench.run(f"learned {kind}", "deepfake", root, words)[0])
     print(f"\n{'image AUC, learned':20}" + "".join(f"{kind:>15}" for kind in _SWAPS))
