@@ -214,7 +214,7 @@ def _matrix(bench: Bench, root: Path, synthesis: CollectedPredictions) -> None:
             "--data.paired_synthesis=false",
             "--data.anomaly_share=0.5",
             "--trainer.max_steps=60",
-            "--model.scheduler.init_args.T_max=60",
+            "--model.scheduler.init_args.total_steps=60",
         ]
         found[kind] = _collected(bench.run(f"learned {kind}", "deepfake", root, words)[0])
     print(f"\n{'image AUC, learned':20}" + "".join(f"{kind:>15}" for kind in _SWAPS))
