@@ -179,6 +179,8 @@ class _TwoLogits(nn.Module):
     its width.
     """
 
+    scales: Tensor | None
+
     def __init__(self, blocks: Sequence[int], standardise: bool, balanced: bool = False) -> None:
         super().__init__()
         width = sum(blocks)
