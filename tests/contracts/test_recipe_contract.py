@@ -79,6 +79,9 @@ def with_fake_tower(recipe: Path) -> dict[str, Any]:
     inputs = content["model"].get("inputs", {}).get("init_args", {})
     if "padding" in inputs:
         inputs["padding"] = 8  # of the fake tower's 32 pixels
+    tuning = content["model"].get("tuning", {}).get("init_args", {})
+    if tuning.get("image_blocks", 0) > 6:
+        tuning["image_blocks"] = 6  # of the fake tower's 7
     return with_fake_encoder(content)
 
 
