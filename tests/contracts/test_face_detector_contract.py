@@ -95,7 +95,9 @@ def test_faces_are_well_formed_sorted_and_the_same_again(path, folder) -> None:
 def test_any_size_is_answered(path, folder, size) -> None:
     detector = load(path, folder)
     for image in (np.zeros((*size, 3), np.uint8), np.full((*size, 3), 255, np.uint8)):
-        for face in detector.detect(image, folder / f"{size[0]}.png"):
+        faces = detector.detect(image, folder / f"{size[0]}.png")
+        assert isinstance(faces, tuple)
+        for face in faces:
             check(face)
 
 
