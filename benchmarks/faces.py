@@ -71,9 +71,7 @@ class Strategy(NamedTuple):
 
 
 _STRATEGIES = (
-    Strategy(
-        "linear, image vector", "faces_linear_probe", ("--model.head.init_args.sees=summary",)
-    ),
+    Strategy("linear, image vector", "faces_linear_probe", (f"{_HEAD}.sees=summary",)),
     Strategy("linear, statistics", "faces_linear_probe"),
     Strategy("linear, covariances", "faces_generated"),
     Strategy("prompt tuning (CoOp)", "faces_prompt_tuning"),
