@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,18 @@ class Difference(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
+class Differences(NamedTuple):
+    """A metric of the first scores less that of the second, from one set of draws.
+
+    Args:
+        per_category: Category name -> difference.
+        mean: Of their mean.
+    """
+
+    per_category: dict[str, Difference]
+    mean: Difference
+
+
 def paired_difference(
     first: ArrayLike,
     second: ArrayLike,
@@ -51,25 +63,47 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Difference:
+    """The mean over categories of one metric; arguments and errors as in ``paired_differences``."""
+    found = paired_differences(
+        first, second, labels, categories, groups, (metric,), num_resamples, confidence, seed
+    )
+    return found[metric].mean
+
+
+def paired_differences(
+    first: ArrayLike,
+    second: ArrayLike,
+    labels: ArrayLike,
+    categories: Sequence[str],
+    groups: Sequence[str | None] | None = None,
+    metrics: Sequence[str] = METRICS,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Differences]:
     """Paired bootstrap: both score the same resamples, so what is hard for both cancels.
 
     Args:
         first: (N,) float scores of one detector.
         second: (N,) float scores of the other, of the same images in the same order.
         labels: (N,) 0 and 1.
-        categories: N names; the difference is the mean over them.
+        categories: N names; the mean is taken over them.
         groups: N names of what is drawn together (videos, persons), as in ``bootstrap_intervals``.
-        metric: ``auroc``, ``ap`` or ``eer`` (smaller is better: a negative difference is a gain).
+        metrics: Of ``auroc``, ``ap``, ``eer`` (smaller is better: a negative difference is a gain).
         num_resamples: Number of draws.
         confidence: Share of draws inside the interval, in (0, 1).
         seed: Of the draws.
+
+    Returns:
+        Metric -> its differences.
 
     Raises:
         ValueError: If lengths differ or an argument lies outside its range.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16.
     """
-    expect_choice("metric", metric, METRICS)
+    for metric in metrics:
+        expect_choice("metric", metric, METRICS)
     expect_draws(num_resamples, confidence)
     both = [np.asarray(scores, dtype=np.float64) for scores in (first, second)]
     truth = np.asarray(labels)
@@ -81,48 +115,66 @@ def paired_difference(
     codes = group_codes([None] * len(truth) if groups is None else groups, len(truth))
     of_image = np.asarray(categories)
     names = tuple(dict.fromkeys(categories))
-    values, draws, left_out = [], [], []
+    drawn: dict[str, dict[str, NDArray[np.float64]]] = {}
     for name, child in zip(names, np.random.SeedSequence(seed).spawn(len(names)), strict=True):
         rows = of_image == name
-        if not has_several_groups(truth[rows], codes[rows]):
-            left_out.append(name)
-            continue
-        rng = np.random.default_rng(child)
-        pair = [each[rows] for each in both]
-        own = _differences(pair, truth[rows], codes[rows], metric, num_resamples, rng)
-        values.append(float(own[0]))
-        draws.append(own[1:])
-    if not values:
-        return Difference(math.nan, Interval(math.nan, math.nan), math.nan, names)
-    value, spread = math.fsum(values) / len(values), np.mean(draws, axis=0)
-    tail = 50 * (1 - confidence)
+        if has_several_groups(truth[rows], codes[rows]):
+            rng = np.random.default_rng(child)
+            pair = [each[rows] for each in both]
+            drawn[name] = _differences(pair, truth[rows], codes[rows], metrics, num_resamples, rng)
+    return {
+        metric: _summarised({n: each[metric] for n, each in drawn.items()}, names, confidence)
+        for metric in metrics
+    }
+
+
+def _summarised(
+    drawn: Mapping[str, NDArray[np.float64]], names: Sequence[str], confidence: float
+) -> Differences:
+    left_out = tuple(name for name in names if name not in drawn)
+    nothing = Difference(math.nan, Interval(math.nan, math.nan), math.nan)
+    per_category = {
+        name: _summary(drawn[name], confidence)
+        if name in drawn
+        else nothing._replace(left_out=(name,))
+        for name in names
+    }
+    if not drawn:
+        return Differences(per_category, nothing._replace(left_out=left_out))
+    mean = _summary(np.mean(list(drawn.values()), axis=0), confidence)
+    return Differences(per_category, mean._replace(left_out=left_out))
+
+
+def _summary(own_and_drawn: NDArray[np.float64], confidence: float) -> Difference:
+    """Of the value on the images themselves, then those of the resamples."""
+    spread, tail = own_and_drawn[1:], 50 * (1 - confidence)
     low, high = (float(end) for end in np.percentile(spread, (tail, 100 - tail)))
     rarer = min(int((spread <= 0).sum()), int((spread >= 0).sum()))
-    p_value = min(1.0, 2 * (rarer + 1) / (num_resamples + 1))
-    return Difference(value, Interval(low, high), p_value, tuple(left_out))
+    p_value = min(1.0, 2 * (rarer + 1) / (len(spread) + 1))
+    return Difference(float(own_and_drawn[0]), Interval(low, high), p_value)
 
 
 def _differences(
     pair: Sequence[NDArray[np.float64]],
     labels: NDArray,
     codes: NDArray[np.int64],
-    metric: str,
+    metrics: Sequence[str],
     num_resamples: int,
     rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """(1 + num_resamples,) first on the images themselves, then on each resample."""
+) -> dict[str, NDArray[np.float64]]:
+    """(1 + num_resamples,) by metric: on the images themselves, then on each resample."""
     rankings = [rank(scores, labels) for scores in pair]
 
-    def difference(times: NDArray[np.int64]) -> NDArray[np.float64]:
+    def differences(times: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         first, second = (
-            weighted_metrics(ranking, scores, labels, times)[metric]
+            weighted_metrics(ranking, scores, labels, times)
             for ranking, scores in zip(rankings, pair, strict=True)
         )
-        return first - second
+        return {metric: first[metric] - second[metric] for metric in metrics}
 
-    parts = [difference(np.ones((1, len(labels)), dtype=np.int64))]
+    parts = [differences(np.ones((1, len(labels)), dtype=np.int64))]
     block = max(1, BLOCK // len(labels))
     for start in range(0, num_resamples, block):
         count = min(block, num_resamples - start)
-        parts.append(difference(group_times(labels, codes, count, rng)))
-    return np.concatenate(parts)
+        parts.append(differences(group_times(labels, codes, count, rng)))
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in metrics}

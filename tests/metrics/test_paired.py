@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from clad.metrics.functional.auroc import auroc
 from clad.metrics.functional.eer import equal_error_rate
-from clad.metrics.paired import paired_difference
+from clad.metrics.paired import paired_difference, paired_differences
 
 
 def two_detectors(gain=0.0, size=300, seed=0):
@@ -92,3 +92,28 @@ def test_bad_arguments_are_refused():
         paired_difference([1.0], [1.0], [0], ["a"], metric="f1")
     with pytest.raises(ValueError, match=r"confidence in \(0, 1\)"):
         paired_difference([1.0], [1.0], [0], ["a"], confidence=2)
+
+
+def test_categories_and_their_mean_come_from_one_set_of_draws():
+    first, second, labels = two_detectors(gain=0.3)
+    names = np.repeat(["a", "b"], 150).tolist()
+    found = paired_differences(first, second, labels, names, num_resamples=200)
+    for metric, each in found.items():
+        assert each.mean == paired_difference(
+            first, second, labels, names, metric=metric, num_resamples=200
+        )
+        values = [difference.value for difference in each.per_category.values()]
+        assert each.mean.value == pytest.approx(sum(values) / 2)
+        widths = [np.ptp(difference.interval) for difference in each.per_category.values()]
+        assert np.ptp(each.mean.interval) == pytest.approx(np.hypot(*widths) / 2, rel=0.25)
+    alone = paired_differences(first[:150], second[:150], labels[:150], ["a"] * 150, None, ["ap"])
+    assert alone["ap"].per_category["a"] == alone["ap"].mean
+
+
+def test_by_hand_with_two_images_of_each_kind():
+    # First ranks perfectly. Second has one anomalous image below both normal ones; a resample
+    # draws it 0, 1 or 2 times of 2 (chances 1/4, 1/2, 1/4): differences 0, 1/2 and 1.
+    found = paired_difference([3, 4, 1, 2], [3, 0, 1, 2], [1, 1, 0, 0], ["a"] * 4)
+    assert found.value == 0.5
+    assert found.interval == (0, 1)
+    assert found.p_value == pytest.approx(2 * 0.25, abs=0.08)
