@@ -33,6 +33,7 @@ VERBS = {
     "ablate": Verb("ablate", "train and test variants of a recipe, and print one table"),
     "matrix": Verb("matrix", "train on one manipulation each, test on all, and print the matrix"),
     "cross": Verb("cross", "train on one face set, test on several others, and print one table"),
+    "compare": Verb("compare", "finished runs on the same test images: differences beyond chance"),
     "robustness": Verb("robustness", "a finished run on compressed, blurred and noisy images"),
     "lint": Verb("lint", "what file formats and sizes give away of the labels"),
     "report": Verb("report", "one page of a tested run: numbers, curves, heat maps"),

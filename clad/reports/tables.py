@@ -69,19 +69,40 @@ def format_fraction(value: float, digits: int = 3) -> str:
 
 def to_text(table: Table) -> str:
     """Aligned columns for a terminal, with a rule above the means."""
-    lines = align_columns(_cells(table))
-    rule = "-" * len(lines[0])
-    first_mean = len(lines) - table.num_means
-    return "\n".join([lines[0], rule, *lines[1:first_mean], rule, *lines[first_mean:]])
+    return ruled(_cells(table), table.num_means)
 
 
 def to_markdown(table: Table) -> str:
     """A Markdown table, numbers to the right, means in bold."""
-    header, *body = ([cell.replace("|", r"\|") for cell in row] for row in _cells(table))
-    for row in body[-table.num_means :]:
+    return markdown_of(_cells(table), table.num_means)
+
+
+def markdown_of(cells: Sequence[Sequence[str]], num_bold: int = 0) -> str:
+    """A Markdown table of any cells: the first column to the left, the others to the right.
+
+    Args:
+        cells: A header, then rows; all of the same length.
+        num_bold: How many of the last rows are set in bold.
+    """
+    header, *body = ([cell.replace("|", r"\|") for cell in row] for row in cells)
+    for row in body[len(body) - num_bold :]:
         row[:] = [f"**{cell}**" for cell in row]
-    rule = ["---", *["---:"] * len(table.metrics)]
+    rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
+
+
+def ruled(cells: Sequence[Sequence[str]], num_last: int = 0) -> str:
+    """Aligned columns for a terminal: a rule below the header, and one above the last rows.
+
+    Args:
+        cells: A header, then rows; all of the same length.
+        num_last: How many of the last rows stand apart.
+    """
+    header, *body = align_columns(cells)
+    rule = "-" * len(header)
+    first = len(body) - num_last
+    apart = [rule, *body[first:]] if num_last else []
+    return "\n".join([header, rule, *body[:first], *apart])
 
 
 def to_csv(table: Table) -> str:

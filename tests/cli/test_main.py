@@ -38,7 +38,8 @@ def test_quick_answers_import_nothing_heavy(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["score", "report", "demo", "download", "ablate", "faces", "forge", *MEASURES]
+    "verb",
+    ["score", "report", "demo", "download", "ablate", "faces", "forge", "compare", *MEASURES],
 )
 def test_help_of_light_verbs_imports_no_torch(verb: str) -> None:
     program = (
