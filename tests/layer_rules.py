@@ -12,7 +12,7 @@ PACKAGE = ROOT / "clad"
 
 # Lowest first; a module imports only from lower levels and from its own folder.
 LEVELS = (
-    {"samples", "version"},
+    {"samples", "stopwatch", "version"},
     {"types"},
     {"checks"},
     {"alignment", "features", "precision"},

@@ -12,6 +12,7 @@ from clad.cli.predictions import PredictionWriter
 from clad.cli.run_folders import CONFIG
 from clad.explain.vocabulary import DescribedPrediction
 from clad.reports.files import write_text
+from clad.stopwatch import WRITE
 from clad.tasks.anomaly_task import AnomalyTask
 from clad.tasks.parameter_counts import in_words
 from clad.types import Batch
@@ -107,5 +108,7 @@ class KeepPredictions(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep one batch."""
-        del trainer, pl_module, batch_idx, dataloader_idx
-        self.writer.add(outputs, batch)
+        del trainer, batch_idx, dataloader_idx
+        assert isinstance(pl_module, AnomalyTask)
+        with pl_module.watch(WRITE):
+            self.writer.add(outputs, batch)

@@ -86,6 +86,11 @@ class TrainerCLI(LightningCLI):
             help="Weights to continue from (fit) or to use: a file, a run directory, or `last` for "
             "the newest run of the recipe.",
         )
+        parser.add_argument(
+            "--profile",
+            action="store_true",
+            help="Print where the seconds went, and keep that in run.json.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Configuration of all files and options.
@@ -186,6 +191,7 @@ class TrainerCLI(LightningCLI):
         config = self.config.clone()
         config.trainer.default_root_dir = None
         config.ckpt_path = None
+        del config["profile"]  # about one run, not about what it does
         text: str = self.parser.dump(config, skip_none=False)
         return text
 

@@ -11,6 +11,7 @@ from typing import Any
 from clad.cli.callbacks import KeepPredictions
 from clad.cli.errors import UsageError
 from clad.cli.predictions import MAPS, SCORES, PredictionWriter
+from clad.cli.profile import earlier_profiles, profiled
 from clad.cli.run_folders import CONFIG, last_checkpoint
 from clad.cli.session import Session
 from clad.data.images import ImageArray, decode_image, resize_image
@@ -20,6 +21,7 @@ from clad.reports.files import read_json, write_json
 from clad.reports.run_card import run_card
 from clad.reports.run_directory import CARD, DATA, METRICS, write_test_results
 from clad.reports.tables import format_fraction, metrics_table, to_text
+from clad.stopwatch import WRITE
 
 HEADLINES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_aupro")
 """Columns of the table on the terminal; ``metrics.json`` and the report have all."""
@@ -35,6 +37,7 @@ def fit(session: Session) -> None:
     _tell(session, f"next: clad test --config {config} --ckpt_path {checkpoint}")
 
 
+@profiled("fit")
 def train(session: Session) -> Path | None:
     """The checkpoint of a finished training; None where nothing is kept (fast_dev_run).
 
@@ -71,6 +74,7 @@ def test(session: Session) -> None:
     _tell(session, f"next: clad report {session.run_dir}")
 
 
+@profiled("test")
 def evaluate_test(session: Session) -> Evaluation | None:
     """Metrics of the test images, written and printed; None in processes that hold no results."""
     task = session.task
@@ -84,22 +88,24 @@ def evaluate_test(session: Session) -> Evaluation | None:
         return None
     assert task.collected is not None
     assert task.evaluation is not None
-    write_test_results(
-        session.run_dir,
-        task.collected,
-        task.evaluation,
-        thresholds=task.thresholds,
-        threshold_source=task.threshold_source,
-        card=_card(session),
-        data=session.data.fingerprint(),
-        load_image=load_image,
-    )
+    with task.watch(WRITE):
+        write_test_results(
+            session.run_dir,
+            task.collected,
+            task.evaluation,
+            thresholds=task.thresholds,
+            threshold_source=task.threshold_source,
+            card=_card(session),
+            data=session.data.fingerprint(),
+            load_image=load_image,
+        )
     _print_table(session, task.evaluation)
     for level, naming in task.naming.items():
         print(f"words of the {level}: {naming}")
     return task.evaluation
 
 
+@profiled("validate")
 def validate(session: Session) -> None:
     """Metrics of the validation images, printed and kept under ``validation``."""
 
@@ -124,6 +130,7 @@ def validate(session: Session) -> None:
         _tell(session, f"results: {session.run_dir}")
 
 
+@profiled("predict")
 def predict(session: Session) -> None:
     """Scores and pictures of images in ``predictions/`` of the run directory."""
     folder = session.run_dir / "predictions"
@@ -138,8 +145,9 @@ def predict(session: Session) -> None:
             **_weights(session),
         ),
     )
-    written = writer.finish(session.task.thresholds)
-    write_json(session.run_dir / CARD, _card(session))
+    with session.task.watch(WRITE):
+        written = writer.finish(session.task.thresholds)
+        write_json(session.run_dir / CARD, _card(session))
     called = "" if written.num_called is None else f", {written.num_called} called anomalous"
     _tell(session, f"{written.num_images} images{called}")
     _tell(session, f"scores: {folder / SCORES}")
@@ -166,18 +174,19 @@ def load_image(path: str, size: tuple[int, int]) -> ImageArray:
 def _card(session: Session) -> dict[str, Any]:
     """The run card; in the directory of an earlier stage, that stage's seconds stay."""
     path = session.run_dir / CARD
-    earlier = read_json(path).get("seconds", {}) if path.is_file() else {}
+    earlier = read_json(path) if path.is_file() else {}
     seed = session.cli.config.seed_everything
     card = run_card(
         recipe=session.cli.recipe,
         command=session.command,
         seed=None if seed is False else int(seed),
         started=session.cli.started,
-        seconds={**earlier, **session.seconds},
+        seconds={**earlier.get("seconds", {}), **session.seconds},
         checkpoint=session.cli.checkpoint,
     )
     counts = {part: asdict(count) for part, count in session.task.parameter_counts.items()}
-    return {**card, "parameters": counts, **session.facts}
+    profiles = earlier_profiles(earlier, session.seconds)
+    return {**card, "parameters": counts, **profiles, **session.facts}
 
 
 def _print_table(session: Session, evaluation: Evaluation) -> None:

@@ -15,6 +15,7 @@ from clad.checks import expect_range
 from clad.data.augment import Augmentation
 from clad.data.base import DataSource
 from clad.data.cache import PixelCache
+from clad.data.clock import LoadingClock
 from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
 from clad.data.feature_store import FeatureStore
 from clad.data.few import Few
@@ -109,6 +110,7 @@ class AnomalyDataModule(LightningDataModule):
         self.sampling = Sampling(*shares, fewest, expect_generator(paired_synthesis, synthesis))
         self.train_kinds = train_kinds
         self.seed = seed
+        self.clock: LoadingClock | None = None
         self._splits: Splits | None = None
         self._features: FeatureStore | None = None
 
@@ -268,7 +270,8 @@ class AnomalyDataModule(LightningDataModule):
         persistent: bool = False,
     ) -> DataLoader[Item]:
         num_workers = choose_num_workers(self.num_workers, len(dataset))  # type: ignore[arg-type]
-        return DataLoader(
+        make = DataLoader if self.clock is None else self.clock.loader
+        return make(
             dataset,
             batch_size=batch_size,
             sampler=sampler,

@@ -18,6 +18,7 @@ from clad.losses.base import Loss
 from clad.metrics.settings import STANDARD, MetricSettings
 from clad.precision import full_precision
 from clad.prompts.base import PromptStrategy
+from clad.stopwatch import ENCODE, HEAD, WORDS
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.encoding import encode_images
 from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
@@ -202,7 +203,7 @@ class AnomalyTask(CheckpointSteps):
         height, width = batch.masks.shape[-2:]
         with graph_for(self.head):
             features, prototypes, alignment = self._compare(batch)
-            with full_precision(self.device):
+            with self.watch(HEAD), full_precision(self.device):
                 size = (height, width)
                 prediction = self.head(features, alignment, batch.categories, size)
         if self.head.needs_gradients:
@@ -212,10 +213,13 @@ class AnomalyTask(CheckpointSteps):
     def _compare(
         self, batch: Batch
     ) -> tuple[ImageFeatures, TextPrototypes | None, Alignment | None]:
-        features = self.encode(batch)
-        prototypes = self.prototypes(batch, features)
-        alignment = self.compare(features, prototypes, batch)
-        return features, prototypes, self.head.classify(features, alignment)
+        with self.watch(ENCODE):
+            features = self.encode(batch)
+        with self.watch(WORDS):
+            prototypes = self.prototypes(batch, features)
+            alignment = self.compare(features, prototypes, batch)
+        with self.watch(HEAD):
+            return features, prototypes, self.head.classify(features, alignment)
 
     def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
         features, _, alignment = self._compare(batch)

@@ -17,6 +17,7 @@ from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.metrics.naming import NamingAccuracy, naming_accuracy
 from clad.metrics.settings import STANDARD
+from clad.stopwatch import METRICS, WORDS, Watch, unwatched
 from clad.tasks.calibration import NO_THRESHOLDS
 from clad.types import Batch, ImageFeatures, Prediction, TextPrototypes
 
@@ -31,6 +32,7 @@ class EvaluationSteps(LightningModule, ABC):
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
         self.naming: dict[str, NamingAccuracy] = {}
+        self.watch: Watch = unwatched
         self._collector = PredictionCollector()
         self._ranked_types: dict[str, list[list[str]]] = {}
 
@@ -55,9 +57,10 @@ class EvaluationSteps(LightningModule, ABC):
         region_words: tuple[Ranking, ...] = ()
         scores, maps, parts = prediction.scores, prediction.maps, prediction.parts
         if bank is not None and features.is_aligned and self.has_shared_space:
-            words = describe_images(features, bank, batch.categories)
-            if maps is not None:
-                region_words = describe_regions(features, maps, bank, batch.categories)
+            with self.watch(WORDS):
+                words = describe_images(features, bank, batch.categories)
+                if maps is not None:
+                    region_words = describe_regions(features, maps, bank, batch.categories)
         return DescribedPrediction(scores, maps, parts, words, region_words)
 
     @abstractmethod
@@ -74,12 +77,15 @@ class EvaluationSteps(LightningModule, ABC):
         """Collect predictions."""
         del batch_idx
         if not self.trainer.sanity_checking:
-            self._collector.update(self(batch), batch)
+            prediction = self(batch)
+            with self.watch(METRICS):
+                self._collector.update(prediction, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over the validation images."""
         if len(self._collector):
-            self._evaluate("validation")
+            with self.watch(METRICS):
+                self._evaluate("validation")
 
     def on_test_epoch_start(self) -> None:
         """Start from nothing."""
@@ -90,14 +96,16 @@ class EvaluationSteps(LightningModule, ABC):
         """Collect predictions."""
         del batch_idx
         prediction = self.describe(batch)
-        self._collector.update(prediction, batch)
+        with self.watch(METRICS):
+            self._collector.update(prediction, batch)
         for level, rankings in (("image", prediction.words), ("region", prediction.region_words)):
             kinds = [[word.defect_type for word in ranking] for ranking in rankings]
             self._ranked_types.setdefault(level, []).extend(kinds)
 
     def on_test_epoch_end(self) -> None:
         """Metrics over the test images, and how often their words are right."""
-        self._evaluate("test")
+        with self.watch(METRICS):
+            self._evaluate("test")
         found = self.collected
         assert found is not None
         self.naming = {
