@@ -68,18 +68,18 @@ def write_tiny_run(
         columns["has_face"] = [True] * len(files)
     folder.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pyarrow.table(columns), folder / "predictions.parquet")
-    known = pixels or {}
-    of_mean = sum(known.values()) / len(known) if known else None
-    evaluation = {
-        "mean": {"pixel_auroc": of_mean},
-        "per_category": {name: {"pixel_auroc": known.get(name)} for name in names},
-    }
     data = {"seed": 42, "image_size": image_size, **({"root": root} if has_root else {})}
     for name, content in {
-        "metrics.json": {"test": evaluation},
+        "metrics.json": {"test": _evaluation(names, pixels or {})},
         "run.json": {"seed": seed, "recipe": "tiny"},
         "data.json": {"sha256": sha256, "source": "tiny"},
     }.items():
         (folder / name).write_text(json.dumps(content))
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     return folder
+
+
+def _evaluation(names: Sequence[str], pixels: dict[str, float]) -> dict[str, Any]:
+    mean = sum(pixels.values()) / len(pixels) if pixels else None
+    rows = {name: {"pixel_auroc": pixels.get(name)} for name in names}
+    return {"mean": {"pixel_auroc": mean}, "per_category": rows}
