@@ -47,6 +47,34 @@ class Evaluation:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     settings: MetricSettings = STANDARD
 
+    def with_metrics(
+        self, per_category: Mapping[str, Values], undefined: Iterable[str] = ()
+    ) -> Evaluation:
+        """The same with more metrics, and their means over all and per domain.
+
+        Args:
+            per_category: Category name -> new metric -> value, of categories that have it.
+            undefined: Sentences about new ones that are NaN.
+        """
+        mean, left_out = macro_mean(per_category.values())
+        domains = {
+            domain: macro_mean(
+                row for name, row in per_category.items() if self.domain_of.get(name) == domain
+            )[0]
+            for domain in self.per_domain
+        }
+        return replace(
+            self,
+            per_category={
+                name: {**row, **per_category.get(name, {})}
+                for name, row in self.per_category.items()
+            },
+            mean={**self.mean, **mean},
+            left_out={**self.left_out, **left_out},
+            undefined=(*self.undefined, *undefined),
+            per_domain={name: {**row, **domains[name]} for name, row in self.per_domain.items()},
+        )
+
     def to_json(self) -> dict[str, object]:
         """Plain values for ``json.dumps``; NaN becomes None (null), what is empty is left out."""
         optional: dict[str, object] = {

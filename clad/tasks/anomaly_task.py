@@ -39,6 +39,7 @@ from clad.tasks.requirements import (
     expect_trained,
     expect_validation,
 )
+from clad.tasks.rethreshold import without_validation
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
@@ -72,7 +73,8 @@ class AnomalyTask(CheckpointSteps):
             the adapter's learned multiplier or the tower's own.
         false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
             threshold of each category is fitted to it on normal validation images.
-        metrics: How frames become videos, and by which rule thresholds are fitted.
+        metrics: How frames become videos, by which rule thresholds are fitted, and how scores
+            become probabilities (docs/calibration.md).
         feature_cache: Where features of training and validation images are kept, so that a frozen
             tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
         initial_weights: Checkpoint of an earlier stage; training starts from those of its trained
@@ -146,6 +148,7 @@ class AnomalyTask(CheckpointSteps):
                 part.attach(self.tower)
         self.head.attach(self.tower, class_names)
         self.class_names = tuple(class_names)
+        self.thresholds_fitted = without_validation(self.metrics, self.class_names)
         expect_learning(self.terms, self.parameters())
 
     @property

@@ -1,18 +1,19 @@
-"""Thresholds on scores, fitted on normal validation images."""
+"""Thresholds on scores, fitted on normal validation images, and what else those say of a score."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clad.checks import expect_range
+from clad.metrics.normal_scores import FEWEST_NORMALS, NormalScores
+from clad.metrics.score_calibration import NO_STANDING, Calibration, Standing, describe_calibrations
+from clad.metrics.settings import ThresholdRule
 
-FEWEST_NORMALS = 5
-"""Below this many normal images, a quantile says next to nothing."""
 _ROUNDING = 1e-9
 """Keeps a product such as 10 x 0.3 from falling short of the integer it is."""
 
@@ -26,19 +27,55 @@ class Thresholds:
         source: What they were fitted on, in words; why there are none, if there are none.
         levels: ``frame`` and ``video`` -> thresholds on their scores, where origins are known.
         is_shared: Whether it is one threshold for all categories, known or not.
+        calibrations: Category name -> what validation says about its scores.
+        rule: How they were fitted; None in checkpoints of versions that did not keep it.
+        false_alarm_budget: What they were fitted to by the rule ``false_alarms``.
+        one_threshold: Fitted by the same rule on the images of all categories together; None where
+            there is one category only, or no images.
+        all_normals: Normal scores of all categories together; None where there is one category.
     """
 
     values: Mapping[str, float]
     source: str
     levels: Mapping[str, Thresholds] = field(default_factory=dict)
     is_shared: bool = False
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    rule: ThresholdRule | None = None
+    false_alarm_budget: float | None = None
+    one_threshold: float | None = None
+    all_normals: NormalScores | None = None
+
+    def of(self, category: str) -> float | None:
+        """The threshold of a category; of any, where one is for all."""
+        if category not in self.values and self.is_shared:
+            return next(iter(self.values.values()), None)
+        return self.values.get(category)
+
+    def standing(self, category: str, score: float) -> Standing:
+        """Where a raw score stands among those of validation."""
+        found = self.calibrations.get(category)
+        if found is None and self._shares_calibrations:
+            found = next(iter(self.calibrations.values()), None)
+        return NO_STANDING if found is None else found.standing(score)
+
+    @property
+    def _shares_calibrations(self) -> bool:
+        """Whether they are of all categories together, as a given threshold does not say."""
+        return self.is_shared and self.rule != "given"
+
+    @property
+    def calibration_source(self) -> str:
+        """On what percentiles and probabilities rest, in words; why there are none."""
+        return describe_calibrations(self.calibrations)
 
     def shared_with(self, categories: Sequence[str]) -> Thresholds:
         """The one threshold as that of other categories."""
         value = next(iter(self.values.values()), None)
         levels = {name: each.shared_with(categories) for name, each in self.levels.items()}
         values = {} if value is None else dict.fromkeys(categories, value)
-        return Thresholds(values, self.source, levels, self.is_shared)
+        known = next(iter(self.calibrations.values()), None) if self._shares_calibrations else None
+        calibrations = {} if known is None else dict.fromkeys(categories, known)
+        return replace(self, values=values, levels=levels, calibrations=calibrations)
 
 
 NO_THRESHOLDS = Thresholds({}, "none: not fitted yet; train with validation images")
@@ -68,18 +105,31 @@ def fit_thresholds(
 
     Source: Vovk et al., Algorithmic learning in a random world (2005); split conformal prediction.
     """
-    expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
-    values: dict[str, float] = {}
-    sizes: list[int] = []
-    without: list[str] = []
+    of_item = np.asarray(categories)
+    normals: dict[str, NormalScores | None] = {}
     for category in dict.fromkeys(categories):
-        normal = np.sort(scores[(np.asarray(categories) == category) & (labels == 0)])
-        if len(normal) < FEWEST_NORMALS:
-            without.append(category)
-            continue
-        above = math.floor((len(normal) + 1) * false_alarm_budget + _ROUNDING)
-        values[category] = _step_above(normal[-max(above, 1)])
-        sizes.append(len(normal))
+        own = scores[(of_item == category) & (labels == 0)]
+        enough = len(own) >= FEWEST_NORMALS
+        normals[category] = NormalScores.of(own, most=None) if enough else None
+    return thresholds_among(normals, false_alarm_budget, unit)
+
+
+def thresholds_among(
+    normals: Mapping[str, NormalScores | None], false_alarm_budget: float, unit: str = "image"
+) -> Thresholds:
+    """``fit_thresholds`` on normal scores that were sorted out before.
+
+    Args:
+        normals: Category name -> its normal scores; None where there are fewer than
+            ``FEWEST_NORMALS``.
+        false_alarm_budget: Accepted share of false alarms, in (0, 1).
+        unit: What one score stands for, for the source.
+    """
+    expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
+    known = {name: each for name, each in normals.items() if each is not None}
+    values = {name: each.threshold(false_alarm_budget) for name, each in known.items()}
+    sizes = [each.count for each in known.values()]
+    without = [name for name, each in normals.items() if each is None]
     if not values:
         return Thresholds({}, f"none: fewer than {FEWEST_NORMALS} normal validation {unit}s")
     counts = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
@@ -128,8 +178,3 @@ def too_few_for_threshold(num_images: int, false_alarm_budget: float) -> Thresho
 def _enough(false_alarm_budget: float) -> int:
     """Normal images that a threshold takes to promise the budget."""
     return math.ceil(1 / false_alarm_budget - 1 - _ROUNDING)
-
-
-def _step_above(score: float) -> float:
-    """The next float32: scores are float32, and some readers compare in that precision."""
-    return float(np.nextafter(np.float32(score), np.float32(np.inf)))

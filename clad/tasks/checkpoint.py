@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clad.heads.base import Head
 from clad.tasks.calibration import Thresholds
+from clad.tasks.threshold_entries import thresholds_from_plain, thresholds_to_plain
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 
@@ -51,13 +52,7 @@ def write_entries(
     """Add what is not a weight."""
     checkpoint[_OWN] = {
         "class_names": list(class_names),
-        "thresholds": dict(thresholds.values),
-        "threshold_source": thresholds.source,
-        "threshold_is_shared": thresholds.is_shared,
-        "level_thresholds": {
-            level: {"values": dict(each.values), "source": each.source}
-            for level, each in thresholds.levels.items()
-        },
+        **thresholds_to_plain(thresholds),
     }
 
 
@@ -84,12 +79,8 @@ def read_entries(
             "give the file under the run's checkpoints/"
         )
     own = checkpoint[_OWN]
-    levels = {
-        level: Thresholds(each["values"], each["source"])
-        for level, each in own.get("level_thresholds", {}).items()
-    }
-    is_shared = own.get("threshold_is_shared", False)
-    thresholds = Thresholds(own["thresholds"], own["threshold_source"], levels, is_shared)
+    thresholds = thresholds_from_plain(own)
+    is_shared = thresholds.is_shared
     unknown = sorted(set(wanted) - set(own["class_names"]))
     if unknown and not head.knows_categories and is_shared:
         return tuple(wanted), thresholds.shared_with(wanted)

@@ -22,6 +22,7 @@ from clad.tasks.checkpoint import (
 )
 from clad.tasks.evaluation_steps import EvaluationSteps
 from clad.tasks.parameter_counts import PartCount, parameter_counts
+from clad.tasks.rethreshold import rethreshold
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 
@@ -97,12 +98,16 @@ class CheckpointSteps(EvaluationSteps):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over categories and thresholds, and check that the recipe is the same.
 
+        Thresholds come by the rule of this run (``clad.tasks.rethreshold``).
+
         Raises:
             ValueError: If it is not one of ours, lacks a category that the head must know, or holds
                 the weights of other parts.
         """
         found = read_entries(checkpoint, self.class_names, self.head)
-        class_names, self.thresholds_fitted = found
+        class_names, stored = found
+        budget = self.false_alarm_budget
+        self.thresholds_fitted = rethreshold(stored, self.metrics, budget, class_names)
         self.attach(class_names)
         # Empty again; and this run may look at only some of the trained categories.
         self.head.attach(self.tower, class_names)

@@ -13,9 +13,11 @@ from clad.explain.vocabulary import (
     describe_images,
     describe_regions,
 )
+from clad.metrics.calibrated import with_probabilities
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.metrics.naming import NamingAccuracy, naming_accuracy
+from clad.metrics.one_threshold import with_one_threshold
 from clad.metrics.settings import STANDARD
 from clad.stopwatch import METRICS, WORDS, Watch, unwatched
 from clad.tasks.calibration import NO_THRESHOLDS
@@ -29,6 +31,7 @@ class EvaluationSteps(LightningModule, ABC):
         super().__init__()
         self.thresholds_fitted = NO_THRESHOLDS
         self.metrics = STANDARD
+        self.false_alarm_budget = 0.05
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
         self.naming: dict[str, NamingAccuracy] = {}
@@ -122,7 +125,9 @@ class EvaluationSteps(LightningModule, ABC):
     def evaluate(self, collected: CollectedPredictions) -> Evaluation:
         """Metrics of predictions by this task's settings and thresholds."""
         levels = {name: each.values for name, each in self.thresholds_fitted.levels.items()}
-        return evaluate(collected, self.thresholds, self.metrics, levels)
+        found = evaluate(collected, self.thresholds, self.metrics, levels)
+        found = with_one_threshold(found, collected, self.thresholds_fitted.one_threshold)
+        return with_probabilities(found, collected, self.thresholds_fitted.calibrations)
 
     def _evaluate(self, role: str) -> None:
         self.collected = self._collector.result()
@@ -140,6 +145,8 @@ class EvaluationSteps(LightningModule, ABC):
     def threshold_source(self) -> str:
         """What the thresholds were fitted on, in words."""
         fitted = self.thresholds_fitted
+        if fitted.rule == "given":
+            return fitted.source
         return "; ".join(
             [fitted.source, *(f"of {level}s: {e.source}" for level, e in fitted.levels.items())]
         )

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from clad.metrics.collector import CollectedPredictions
 from clad.metrics.faces import LEVELS, pool_levels
-from clad.metrics.functional.best_threshold import best_threshold
-from clad.metrics.settings import MetricSettings, ThresholdRule
-from clad.tasks.calibration import FEWEST_NORMALS, Thresholds, fit_thresholds
+from clad.metrics.functional.best_threshold import Goal, best_threshold
+from clad.metrics.normal_scores import FEWEST_NORMALS, NormalScores
+from clad.metrics.score_calibration import fit_calibrations
+from clad.metrics.settings import MetricSettings
+from clad.tasks.calibration import Thresholds, fit_thresholds
+from clad.tasks.rethreshold import given_thresholds
 
 _FEWEST_FAKES = FEWEST_NORMALS
 _ALL = "all categories"
@@ -26,10 +29,14 @@ def fit_level_thresholds(
 ) -> Thresholds:
     """Thresholds on image scores, and on those of frames and videos where origins are known.
 
+    With them comes what validation says about scores, and, of several categories, the threshold
+    that the same rule finds for all of them together.
+
     Args:
         found: Predictions of validation images; None if there are none.
         false_alarm_budget: Accepted share of false alarms, in (0, 1).
-        settings: ``threshold_rule``, ``shared_threshold``, and how frames become videos.
+        settings: ``threshold_rule``, ``shared_threshold``, how scores become probabilities, and
+            how frames become videos.
         class_names: Categories that a shared threshold is for.
     """
     if found is None:
@@ -46,20 +53,48 @@ def fit_level_thresholds(
         names = tuple(name for name, each in rows.items() for _ in range(len(each)))
         if settings.shared_threshold:
             names = (_ALL,) * len(names)
-        if settings.threshold_rule == "false_alarms":
-            fitted = fit_thresholds(scores, labels, names, false_alarm_budget, level)
-        else:
-            fitted = fit_labelled(scores, labels, names, settings.threshold_rule, level)
+        fitted = _fit(scores, labels, names, false_alarm_budget, settings, level)
         of_level[level] = _shared(fitted, class_names) if settings.shared_threshold else fitted
-    image = of_level.pop("image")
-    return replace(image, levels=of_level)
+    found_all = replace(of_level.pop("image"), levels=of_level)
+    if settings.threshold_rule == "given":
+        return given_thresholds(settings, class_names, found_all)
+    return found_all
+
+
+def _fit(
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    names: tuple[str, ...],
+    false_alarm_budget: float,
+    settings: MetricSettings,
+    level: str,
+) -> Thresholds:
+    """By the rule of the settings, on one level; by false alarms where thresholds are given."""
+    rule = settings.threshold_rule
+
+    def by_rule(categories: tuple[str, ...]) -> Thresholds:
+        if rule == "false_alarms" or rule == "given":
+            return fit_thresholds(scores, labels, categories, false_alarm_budget, level)
+        return fit_labelled(scores, labels, categories, rule, level)
+
+    fitted = replace(
+        by_rule(names),
+        calibrations=fit_calibrations(scores, labels, names, settings, level),
+        rule="false_alarms" if rule == "given" else rule,
+        false_alarm_budget=false_alarm_budget,
+    )
+    normal = scores[labels == 0]
+    if len(set(names)) < 2 or len(normal) < FEWEST_NORMALS:
+        return fitted
+    one = by_rule((_ALL,) * len(names)).of(_ALL)
+    return replace(fitted, one_threshold=one, all_normals=NormalScores.of(normal))
 
 
 def fit_labelled(
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
     categories: tuple[str, ...],
-    rule: ThresholdRule,
+    rule: Goal,
     unit: str = "image",
 ) -> Thresholds:
     """Per category, the threshold with the best value on labelled validation images.
@@ -71,7 +106,6 @@ def fit_labelled(
         rule: ``balanced_accuracy`` or ``f1``.
         unit: What one score stands for, for the source.
     """
-    assert rule != "false_alarms"
     values: dict[str, float] = {}
     counts: list[tuple[int, int]] = []
     without: list[str] = []

@@ -70,6 +70,19 @@ def test_nothing_but_plain_values_is_kept_beside_the_weights(trained):
         "threshold_source": task.threshold_source,
         "threshold_is_shared": False,
         "level_thresholds": {},
+        "threshold_rule": "false_alarms",
+        "false_alarm_budget": 0.05,
+        "one_threshold": task.thresholds_fitted.one_threshold,
+        "all_normals": [list(task.thresholds_fitted.all_normals.values), 16],
+        "calibrations": {
+            name: {
+                "normal_scores": list(each.normals.values),
+                "num_normal": 8,
+                "probability_source": each.probability_source,
+                "probability": None,
+            }
+            for name, each in task.thresholds_fitted.calibrations.items()
+        },
     }
 
 
