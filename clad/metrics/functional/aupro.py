@@ -38,17 +38,27 @@ def aupro_of(ranking: Ranking, weights: NDArray[np.float64], limit: float = AUPR
     """AUPRO of pixels already ranked, with the weights of ``region_weights``; see ``aupro``."""
     if not ranking.is_defined:
         return math.nan
-    # Lowering the threshold past one anomalous pixel lifts the curve by its weight: at once if no
-    # normal pixel ties, else linearly between the two false positive rates ``start`` and ``end``.
     start = ranking.normals_above / ranking.num_normal
     end = ranking.normals_from / ranking.num_normal
+    area = area_up_to(limit, start, end)
+    # Rounding of the weights' sum may overshoot 1 in the last digit.
+    return min(1.0, float(area @ weights[ranking.order]) / limit)
+
+
+def area_up_to(
+    limit: float, start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(A,) area that each anomalous pixel of weight 1 adds to the curve up to ``limit``.
+
+    Lowering the threshold past it lifts the curve by its weight: at once if no normal pixel ties,
+    else linearly between the two false positive rates ``start`` and ``end``.
+    """
     area = np.maximum(limit - (start + end) / 2, 0.0)
     is_cut = (start < limit) & (limit < end)
     cut_start, cut_end = start[is_cut], end[is_cut]
     area[is_cut] = (limit - cut_start) ** 2 / (2 * (cut_end - cut_start))
     area[start >= limit] = 0.0
-    # Rounding of the weights' sum may overshoot 1 in the last digit.
-    return min(1.0, float(area @ weights[ranking.order]) / limit)
+    return area
 
 
 def aupro(maps: ArrayLike, masks: ArrayLike, limit: float = AUPRO_LIMIT) -> float:
