@@ -20,7 +20,7 @@ from clad.data.loose_images import (
 from clad.explain.regions import hot_regions
 from clad.explain.scored_image import ScoredImage
 from clad.prompts.words import as_category
-from clad.tasks.anomaly_task import AnomalyTask
+from clad.tasks.anomaly_model import AnomalyModel
 from clad.tasks.calibration import fewest_for_threshold, num_held_out, too_few_for_threshold
 from clad.tasks.recipe import Recipe, read_recipe, run_files
 from clad.tasks.requirements import expect_no_training
@@ -58,7 +58,7 @@ class Detector:
 
     def __init__(
         self,
-        task: AnomalyTask,
+        task: AnomalyModel,
         image_size: tuple[int, int] | None = None,
         is_ready: bool = True,
         batch_size: int = 16,
@@ -66,7 +66,7 @@ class Detector:
     ) -> None:
         expect_range("batch_size", batch_size, 1, float("inf"))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.task: AnomalyTask = task.to(device).eval()
+        self.task: AnomalyModel = task.to(device).eval()
         self.image_size = image_size or task.tower.image_size
         self.batch_size = batch_size
         self._is_ready = is_ready or not task.head.knows_categories

@@ -127,7 +127,7 @@ def _build(wanted: Namespace, recipes: Sequence[Path]) -> Detector:
 
     from clad.cli.config_errors import Vocabulary, explain
     from clad.detector import Detector
-    from clad.tasks.anomaly_task import AnomalyTask
+    from clad.tasks.anomaly_model import AnomalyModel
     from clad.tasks.recipe import recipe_parser
 
     try:
@@ -138,7 +138,7 @@ def _build(wanted: Namespace, recipes: Sequence[Path]) -> Detector:
         return Detector.from_config(recipes, wanted.object)
     except (ArgumentError, OmegaConfBaseException) as error:
         options = [action.dest for action in recipe_parser()._actions]
-        words = Vocabulary("clad fit", options, {"model": AnomalyTask})
+        words = Vocabulary("clad fit", options, {"model": AnomalyModel})
         raise UsageError(explain(str(error), words)) from error
 
 

@@ -1,125 +1,45 @@
-"""The one LightningModule: wires the slots of a recipe; it has no maths of its own."""
+"""The one LightningModule: trains and tests the slots of a recipe; it has no maths of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from inspect import cleandoc
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
-from clad.adapters.base import Adapter
-from clad.alignment import align
-from clad.checks import expect_range
-from clad.heads.base import Head
-from clad.inputs.base import InputTransform
-from clad.losses.base import Loss
-from clad.metrics.settings import STANDARD, MetricSettings
-from clad.precision import full_precision
-from clad.prompts.base import PromptStrategy
-from clad.stopwatch import ENCODE, HEAD, WORDS
+from clad.tasks.anomaly_model import AnomalyModel
 from clad.tasks.checkpoint_steps import CheckpointSteps
-from clad.tasks.encoding import encode_images
-from clad.tasks.feature_cache import FeatureCache, expect_fixed_features, use_cache
+from clad.tasks.feature_cache import expect_fixed_features, use_cache
 from clad.tasks.learning_rates import learning_groups, with_schedule
-from clad.tasks.level_thresholds import fit_level_thresholds
-from clad.tasks.preparation import (
-    Batches,
-    data_of,
-    graph_for,
-    predict_all,
-    show_images,
-)
-from clad.tasks.requirements import (
-    comes_into_one_space,
-    expect_learning,
-    expect_taught,
-    expect_text,
-    expect_trained,
-    expect_validation,
-)
-from clad.tasks.rethreshold import without_validation
-from clad.towers.base import Tower
-from clad.tuning.base import Tuning
-from clad.types import Alignment, Batch, ImageFeatures, LossInputs, Prediction, TextPrototypes
+from clad.tasks.requirements import expect_taught, expect_validation
+from clad.tasks.trainer_data import data_of
+from clad.types import Batch, LossInputs
 
 _STEPS_APART = 1_000_003
 """Between the seeds of two steps; more than the batches that one step accumulates."""
 
 
-class AnomalyTask(CheckpointSteps):
+class AnomalyTask(AnomalyModel, CheckpointSteps):
     """Trains the small parts of a recipe around a tower, and scores images with its head.
 
-    Path of a batch: ``tower.prepare`` -> ``inputs`` -> ``tower.encode_pixels`` -> ``adapter`` ->
-    comparison with the prototypes of ``prompts`` -> ``losses`` (training) or ``head`` (otherwise).
-    At the end of training the head observes the normal training images and the validation images,
-    and thresholds are fitted on normal validation images.
-
-    Args:
-        tower: Image and text encoders.
-        head: Turns features and text logits into scores and maps.
-        prompts: Class names -> text prototypes; None for recipes without words.
-        adapter: Features -> features; None leaves them as the tower gives them.
-        losses: Weighted terms of the objective; none trains nothing.
-        tuning: Which tower weights learn; None keeps the tower frozen.
-        inputs: What happens to normalised pixels before the tower; None for nothing.
-        optimizer: Optimiser class and settings, over whatever learns; None takes AdamW.
-        scheduler: Learning-rate schedule, stepped after every batch, or every epoch where it says
-            so (``clad.tasks.warmup_cosine.WarmupCosine``); None keeps the rate.
-        tower_learning_rate: Rate of the tower's own weights where they learn, > 0: pretrained ones
-            bear less than new parts do; None gives them the optimiser's.
-        temperature: What cosines are divided by, > 0 (0.07 in WinCLIP and AnomalyCLIP); None takes
-            the adapter's learned multiplier or the tower's own.
-        false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); the
-            threshold of each category is fitted to it on normal validation images.
-        metrics: How frames become videos, by which rule thresholds are fitted, and how scores
-            become probabilities (docs/calibration.md).
-        feature_cache: Where features of training and validation images are kept, so that a frozen
-            tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
-        initial_weights: Checkpoint of an earlier stage; training starts from those of its trained
-            parts that this recipe has, too. None starts afresh.
+    Path of a batch: see ``AnomalyModel``. At the end of training the head observes the normal
+    training images and the validation images, and thresholds are fitted on normal validation
+    images.
     """
 
-    def __init__(
-        self,
-        tower: Tower,
-        head: Head,
-        prompts: PromptStrategy | None = None,
-        adapter: Adapter | None = None,
-        losses: list[Loss] | None = None,
-        tuning: Tuning | None = None,
-        inputs: InputTransform | None = None,
-        optimizer: OptimizerCallable | None = None,
-        scheduler: LRSchedulerCallable | None = None,
-        tower_learning_rate: float | None = None,
-        temperature: float | None = None,
-        false_alarm_budget: float = 0.05,
-        metrics: MetricSettings = STANDARD,
-        feature_cache: FeatureCache | None = None,
-        initial_weights: Path | None = None,
-    ) -> None:
-        super().__init__(initial_weights)
-        expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
-        self.tower = tower
-        self.head = head
-        self.prompts = prompts
-        self.adapter = adapter
-        self.losses = nn.ModuleList(losses or [])
-        self.inputs = inputs
-        self.tuning = tuning
-        # Not the default of the argument: its settings would stay when a recipe names another one.
-        self.optimizer = optimizer or torch.optim.AdamW
-        self.scheduler = scheduler
-        self.tower_learning_rate = tower_learning_rate
-        if temperature is not None:
-            expect_range("temperature", temperature, 1e-4, 1e4)
-        self.temperature = temperature
-        self.false_alarm_budget = false_alarm_budget
-        self.metrics = metrics
-        self.feature_cache = feature_cache
-        self._prepared_at: int | None = None
-        self._random_seed = 0
+    # What the arguments mean: the command line's help reads it here.
+    __doc__ = f"{cleandoc(__doc__)}\n\n{cleandoc(AnomalyModel.__doc__ or '')}"
+
+    # Lightning's; said here because a type checker sees torch's __getattr__ first.
+    trainer: Trainer
+    global_step: int
+    log: Callable[..., None]
+
+    _prepared_at: int | None = None
+    _random_seed = 0
 
     def setup(self, stage: str) -> None:
         """Create what depends on tower and categories; refuse what cannot work together."""
@@ -132,101 +52,12 @@ class AnomalyTask(CheckpointSteps):
             parts = (self.tower, self.head, self.terms, self.prompts, self.inputs)
             expect_fixed_features(*parts, data)
 
-    def attach(self, class_names: tuple[str, ...]) -> None:
-        """Create the parameters of every slot for these categories; the first call counts.
-
-        Raises:
-            ValueError: If the head or a loss needs text and the recipe cannot give it.
-        """
-        if self.class_names:
-            return
-        if self.tuning is not None:
-            self.tuning.apply(self.tower)
-        expect_text(self.head, self.terms, self.tower, self.prompts, self.adapter)
-        for part in (self.inputs, self.adapter, self.prompts, *self.terms):
-            if part is not None:
-                part.attach(self.tower)
-        self.head.attach(self.tower, class_names)
-        self.class_names = tuple(class_names)
-        self.thresholds_fitted = without_validation(self.metrics, self.class_names)
-        expect_learning(self.terms, self.parameters())
-
-    @property
-    def terms(self) -> list[Loss]:
-        """Losses that are switched on."""
-        return [loss for loss in self.losses if isinstance(loss, Loss) and loss.weight]
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over whatever learns; None where there is no loss."""
         if not self.terms:
             return None
         groups = learning_groups(self.parameters(), self.tower, self.tower_learning_rate)
         return with_schedule(self.optimizer(groups), self.scheduler)
-
-    def encode(self, batch: Batch) -> ImageFeatures:
-        """Adapted features; without a graph through the tower where nothing in it learns."""
-        features = batch.features
-        if features is None:
-            differentiates = self.head.needs_gradients and not self.training
-            features = encode_images(batch.images, self.tower, self.inputs, differentiates)
-        return features if self.adapter is None else self.adapter(features)
-
-    def prototypes(self, batch: Batch, features: ImageFeatures) -> TextPrototypes | None:
-        """Text prototypes of all categories of the run (or of the images), cached while frozen."""
-        if self.prompts is None:
-            return None
-        return self._prototypes.get(self.prompts, self.class_names, self.tower, batch, features)
-
-    def compare(
-        self, features: ImageFeatures, prototypes: TextPrototypes | None, batch: Batch
-    ) -> Alignment | None:
-        """Text logits, or None where the recipe has no words or no shared space."""
-        if prototypes is None or not features.is_aligned:
-            return None
-        learned = None if self.adapter is None else self.adapter.logit_scale
-        scale = self.tower.logit_scale if learned is None else learned
-        if self.temperature is not None:
-            scale = 1 / self.temperature
-        with full_precision(self.device):
-            alignment = align(features, prototypes, batch.categories, scale)
-            return alignment if self.adapter is None else self.adapter.refine(features, alignment)
-
-    @property
-    def has_shared_space(self) -> bool:
-        """Whether image and text can be compared."""
-        return comes_into_one_space(self.terms, self.tower, self.adapter)
-
-    def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
-        """Scores and maps of a batch, at the size of its images, and what they were made from.
-
-        Raises:
-            ValueError: If the recipe learns, and was neither trained nor has read a checkpoint.
-        """
-        expect_trained(self._is_trained, self.terms)
-        height, width = batch.masks.shape[-2:]
-        with graph_for(self.head):
-            features, prototypes, alignment = self._compare(batch)
-            with self.watch(HEAD), full_precision(self.device):
-                size = (height, width)
-                prediction = self.head(features, alignment, batch.categories, size)
-        if self.head.needs_gradients:
-            return prediction.detach(), features.map(Tensor.detach), prototypes
-        return prediction, features, prototypes
-
-    def _compare(
-        self, batch: Batch
-    ) -> tuple[ImageFeatures, TextPrototypes | None, Alignment | None]:
-        with self.watch(ENCODE):
-            features = self.encode(batch)
-        with self.watch(WORDS):
-            prototypes = self.prototypes(batch, features)
-            alignment = self.compare(features, prototypes, batch)
-        with self.watch(HEAD):
-            return features, prototypes, self.head.classify(features, alignment)
-
-    def _look(self, batch: Batch) -> tuple[ImageFeatures, Alignment | None]:
-        features, _, alignment = self._compare(batch)
-        return features, alignment
 
     def on_fit_start(self) -> None:
         """Take over an earlier stage; encode each image once, where a cache is set."""
@@ -277,21 +108,3 @@ class AnomalyTask(CheckpointSteps):
         with self.trainer.precision_plugin.forward_context():
             self.observe(data.reference_dataloader, validation)
         self._prepared_at = self.global_step
-
-    def observe(self, references: Batches, validation: Batches | None) -> None:
-        """Let the head observe normal images, then validation images, and fit thresholds.
-
-        Args:
-            references: Normal images; asked for only if the head needs them.
-            validation: Images that scales and thresholds are fitted on; None leaves both.
-        """
-        was_training = self.training
-        self.eval()
-        with torch.no_grad():
-            show_images(self.head, references, validation, self.encode, self._look, self.device)
-            if validation is not None:
-                found = predict_all(validation(), self, self.device)
-                self.thresholds_fitted = fit_level_thresholds(
-                    found, self.false_alarm_budget, self.metrics, self.class_names
-                )
-        self.train(was_training)

@@ -7,64 +7,41 @@ from abc import ABC, abstractmethod
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from clad.explain.vocabulary import (
-    DescribedPrediction,
-    Ranking,
-    describe_images,
-    describe_regions,
-)
+from clad.explain.vocabulary import DescribedPrediction
 from clad.metrics.calibrated import with_probabilities
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.metrics.evaluate import Evaluation, evaluate
 from clad.metrics.naming import NamingAccuracy, naming_accuracy
 from clad.metrics.one_threshold import with_one_threshold
-from clad.metrics.settings import STANDARD
-from clad.stopwatch import METRICS, WORDS, Watch, unwatched
-from clad.tasks.calibration import NO_THRESHOLDS
-from clad.types import Batch, ImageFeatures, Prediction, TextPrototypes
+from clad.metrics.settings import MetricSettings
+from clad.stopwatch import METRICS, Watch
+from clad.tasks.calibration import Thresholds
+from clad.types import Batch
 
 
 class EvaluationSteps(LightningModule, ABC):
     """Collects predictions and takes metrics over them; training is the subclass's matter."""
 
+    metrics: MetricSettings
+    thresholds_fitted: Thresholds
+    watch: Watch
+
     def __init__(self) -> None:
         super().__init__()
-        self.thresholds_fitted = NO_THRESHOLDS
-        self.metrics = STANDARD
-        self.false_alarm_budget = 0.05
         self.collected: CollectedPredictions | None = None
         self.evaluation: Evaluation | None = None
         self.naming: dict[str, NamingAccuracy] = {}
-        self.watch: Watch = unwatched
         self._collector = PredictionCollector()
         self._ranked_types: dict[str, list[list[str]]] = {}
 
     @abstractmethod
-    def predict_from(self, batch: Batch) -> tuple[Prediction, ImageFeatures, TextPrototypes | None]:
-        """Scores and maps of a batch, and the features and prototypes they were made from."""
+    def describe(self, batch: Batch) -> DescribedPrediction:
+        """Scores, maps and words of a batch."""
 
     @property
     @abstractmethod
-    def has_shared_space(self) -> bool:
-        """Whether image and text can be compared."""
-
-    def forward(self, batch: Batch) -> Prediction:
-        """Scores and maps of a batch, at the size of its images."""
-        return self.predict_from(batch)[0]
-
-    def describe(self, batch: Batch) -> DescribedPrediction:
-        """``forward``, with ranked descriptions of defects where the recipe has them."""
-        prediction, features, prototypes = self.predict_from(batch)
-        bank = None if prototypes is None else prototypes.bank
-        words: tuple[Ranking, ...] = ()
-        region_words: tuple[Ranking, ...] = ()
-        scores, maps, parts = prediction.scores, prediction.maps, prediction.parts
-        if bank is not None and features.is_aligned and self.has_shared_space:
-            with self.watch(WORDS):
-                words = describe_images(features, bank, batch.categories)
-                if maps is not None:
-                    region_words = describe_regions(features, maps, bank, batch.categories)
-        return DescribedPrediction(scores, maps, parts, words, region_words)
+    def thresholds(self) -> dict[str, float] | None:
+        """Category name -> threshold on raw scores; None where none could be fitted."""
 
     @abstractmethod
     def prepare_head(self) -> None:
@@ -135,18 +112,3 @@ class EvaluationSteps(LightningModule, ABC):
         self.evaluation = self.evaluate(self.collected)
         for name, value in self.evaluation.mean.items():
             self.log(f"{role}/{name}", value, batch_size=1)
-
-    @property
-    def thresholds(self) -> dict[str, float] | None:
-        """Category name -> threshold on raw scores; None where none could be fitted."""
-        return dict(self.thresholds_fitted.values) or None
-
-    @property
-    def threshold_source(self) -> str:
-        """What the thresholds were fitted on, in words."""
-        fitted = self.thresholds_fitted
-        if fitted.rule == "given":
-            return fitted.source
-        return "; ".join(
-            [fitted.source, *(f"of {level}s: {e.source}" for level, e in fitted.levels.items())]
-        )

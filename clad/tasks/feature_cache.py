@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -17,12 +17,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from clad.adapters.base import Adapter
-from clad.checks import expect_choice, expect_range
 from clad.data.datamodule import AnomalyDataModule
 from clad.data.feature_store import (
     FeatureStore,
     Layout,
-    StoredPrecision,
     content_digests,
     folder_bytes,
     read_layout,
@@ -34,34 +32,15 @@ from clad.inputs.base import InputTransform
 from clad.losses.base import Loss
 from clad.prompts.base import PromptStrategy
 from clad.samples import Sample
+from clad.tasks.cache_settings import FeatureCache
 from clad.tasks.encoding import encode_images
-from clad.tasks.preparation import data_of
 from clad.tasks.tower_fingerprint import tower_fingerprint
+from clad.tasks.trainer_data import data_of
 from clad.towers.base import Tower
 from clad.types import ImageFeatures
 from clad.version import __version__
 
 _GIB, _MIB = 2**30, 2**20
-
-
-@dataclass(frozen=True)
-class FeatureCache:
-    """Where the features of training and validation images are kept.
-
-    Args:
-        folder: Folder of the entries; any number of runs and recipes may share it.
-        max_gib: Most that the folder may hold, in GiB; a run that would need more is refused before
-            it starts.
-        precision: ``exact`` keeps every bit; ``half`` rounds to float16 and takes half the disk.
-    """
-
-    folder: Path
-    max_gib: float = 20.0
-    precision: StoredPrecision = "exact"
-
-    def __post_init__(self) -> None:
-        expect_range("feature_cache.max_gib", self.max_gib, 0, float("inf"))
-        expect_choice("feature_cache.precision", self.precision, ("exact", "half"))
 
 
 def expect_fixed_features(

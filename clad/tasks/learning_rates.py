@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.cli import LRSchedulerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from clad.towers.base import Tower
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+"""Parameters or groups of them -> optimiser; a YAML gives its class and settings."""
+
+LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
+"""Optimiser -> schedule of its rates; likewise."""
 
 
 def learning_groups(

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from lightning.pytorch import Trainer
 
-from clad.data.datamodule import AnomalyDataModule
 from clad.heads.base import Head
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.precision import full_precision
@@ -74,18 +72,3 @@ def predict_all(
     for batch in batches:
         collector.update(replace(predict(batch.to(device)), maps=None), batch)
     return collector.result() if len(collector) else None
-
-
-def data_of(trainer: Trainer) -> AnomalyDataModule:
-    """The trainer's data.
-
-    Raises:
-        TypeError: If it is no data module of ours, which knows references and categories.
-    """
-    data = trainer.datamodule
-    if not isinstance(data, AnomalyDataModule):
-        raise TypeError(
-            f"expected an AnomalyDataModule as the trainer's data, got {type(data).__name__}; "
-            "pass one as `datamodule`"
-        )
-    return data

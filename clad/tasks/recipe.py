@@ -1,4 +1,4 @@
-"""A recipe's files -> a task, without data, trainer or command line."""
+"""A recipe's files -> a model, without data, trainer or command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from clad.tasks.anomaly_task import AnomalyTask
+from clad.tasks.anomaly_model import AnomalyModel
 
 _IGNORED = ("trainer", "data")
 """Groups that belong to training; their values can be referred to, and are not checked."""
@@ -31,10 +31,10 @@ class Recipe:
     config: Namespace
     image_size: tuple[int, int] | None
 
-    def build(self) -> AnomalyTask:
-        """A new task; its parts have the weights they start with."""
-        task: AnomalyTask = recipe_parser().instantiate_classes(self.config).model
-        return task
+    def build(self) -> AnomalyModel:
+        """A new model; its parts have the weights they start with."""
+        model: AnomalyModel = recipe_parser().instantiate_classes(self.config).model
+        return model
 
 
 def recipe_parser(program: str = "clad") -> ArgumentParser:
@@ -49,7 +49,7 @@ def recipe_parser(program: str = "clad") -> ArgumentParser:
     parser.add_argument("--ckpt_path", type=str | None, default=None)
     for group in _IGNORED:
         parser.add_argument(f"--{group}", type=dict | None, default=None)
-    parser.add_class_arguments(AnomalyTask, "model", fail_untyped=False, sub_configs=True)
+    parser.add_class_arguments(AnomalyModel, "model", fail_untyped=False, sub_configs=True)
     return parser
 
 
