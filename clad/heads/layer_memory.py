@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from clad.checks import expect_choice, expect_range
 from clad.features import enlarge
-from clad.heads.base import Head, category_rows
-from clad.heads.nearest import nearest_distance
+from clad.heads.remembering import FewImagesHead
 from clad.heads.text_maps import difference, layer_differences, pixel_probabilities
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
 
 
-class LayerMemory(Head):
+class LayerMemory(FewImagesHead):
     """Adds the distance to remembered normal tokens to the map of the words.
 
     It keeps the raw tokens of every patch of a few normal images, per category and layer. A token's
@@ -38,20 +35,16 @@ class LayerMemory(Head):
     """
 
     needs_text = True
-    needs_reference = True
+    stored = torch.float16
 
     def __init__(
         self, layers: tuple[int, ...] | None = None, sigma_px: float = 0.0, max_images: int = 64
     ) -> None:
-        super().__init__()
+        super().__init__(max_images, "APRIL-GAN: 1, 2 or 4")
         expect_range("sigma_px", sigma_px, 0, 1000)
-        expect_range("max_images", max_images, 1, float("inf"))
         self.layers = layers
         self.sigma_px = sigma_px
-        self.max_images = max_images
-        self.class_names: tuple[str, ...] = ()
         self._places: tuple[int, ...] = ()
-        self._seen: dict[str, list[list[Tensor]]] = {}
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Reserve one memory per category and layer.
@@ -63,38 +56,7 @@ class LayerMemory(Head):
         self._places = tuple(available) if self.layers is None else tuple(self.layers)
         for place in self._places:
             expect_choice("layer", str(place), map(str, available))
-        self.class_names = tuple(class_names)
-        for name in self._buffer_names():
-            self.register_buffer(name, torch.empty(0, 0))
-
-    def start_reference(self) -> None:
-        """Forget what was observed."""
-        self._seen = {name: [] for name in self.class_names}
-
-    @torch.no_grad()
-    def observe(self, features: ImageFeatures, categories: tuple[str, ...]) -> None:
-        """Keep the tokens of normal images.
-
-        Raises:
-            ValueError: If there are more of a category than ``max_images``.
-        """
-        category_rows(self.class_names, categories)
-        layers = self._tokens(features)
-        for row, category in enumerate(categories):
-            seen = self._seen[category]
-            seen.append([layer[row].half() for layer in layers])
-            if len(seen) > self.max_images:
-                raise ValueError(
-                    f"expected at most {self.max_images} normal images of {category} to remember, "
-                    "got more; set data.shots to a few (APRIL-GAN: 1, 2 or 4), or raise max_images"
-                )
-
-    def finish_reference(self) -> None:
-        """Fix the memories, in float16."""
-        for number, category in enumerate(self.class_names):
-            for place, images in enumerate(zip(*self._seen[category], strict=True)):
-                setattr(self, _buffer_name(number, place), torch.cat(images))
-        self._seen = {}
+        self.reserve_groups(class_names, len(self._places))
 
     def forward(
         self,
@@ -109,57 +71,18 @@ class LayerMemory(Head):
             ValueError: If nothing is remembered of a category.
         """
         assert alignment is not None
-        distances = self._distances(features, categories)
-        memory = torch.stack([enlarge(layer, image_size) for layer in distances]).mean(0)
+        layers = []
+        for group, tokens in enumerate(self.rows_of(features)):
+            distances = self.cosine_distances(tokens, group, categories)
+            grid = features.grids[self._places[group]]
+            layers.append(enlarge(distances.unflatten(1, grid), image_size))
+        memory = torch.stack(layers).mean(0)
         maps = pixel_probabilities(layer_differences(alignment), image_size) + memory
         if self.sigma_px:
             maps = enlarge(maps, image_size, self.sigma_px)
         whole, largest = torch.sigmoid(difference(alignment.image_logits)), maps.amax((1, 2))
         return Prediction((whole + largest) / 2, maps, {"text": whole, "map": largest})
 
-    def _tokens(self, features: ImageFeatures) -> list[Tensor]:
+    def rows_of(self, features: ImageFeatures) -> list[Tensor]:
         """(B, P_l, C_l) tokens of the remembered layers, of unit length."""
         return [functional.normalize(features.tokens[n].float(), dim=-1) for n in self._places]
-
-    def _distances(self, features: ImageFeatures, categories: tuple[str, ...]) -> list[Tensor]:
-        """(B, h_l, w_l) distance of each token to the nearest remembered one, layer by layer."""
-        names = category_rows(self.class_names, categories)
-        found = []
-        for place, tokens in enumerate(self._tokens(features)):
-            distances = torch.empty(tokens.shape[:2], device=tokens.device)
-            for number in names.unique().tolist():
-                rows = (names == number).nonzero().flatten().to(tokens.device)
-                queries, memory = tokens[rows].flatten(0, 1), self._memory(number, place)
-                # At unit length, 1 - cosine is half the squared distance.
-                nearest = nearest_distance(queries, memory, half=False).square() / 2
-                distances[rows] = nearest.view(len(rows), -1)
-            found.append(distances.unflatten(1, features.grids[self._places[place]]))
-        return found
-
-    def _memory(self, number: int, place: int) -> Tensor:
-        memory: Tensor = getattr(self, _buffer_name(number, place))
-        if len(memory) == 0:
-            raise ValueError(
-                f"expected normal images of {self.class_names[number]} in the memory, got none; "
-                "train the recipe to its end, with normal training images of every category"
-            )
-        return functional.normalize(memory.float(), dim=-1)
-
-    def _buffer_names(self) -> list[str]:
-        return [
-            _buffer_name(number, place)
-            for number in range(len(self.class_names))
-            for place in range(len(self._places))
-        ]
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
-        """Memories come in the size they were saved in."""
-        for name in self._buffer_names():
-            saved = state_dict.get(f"{prefix}{name}")
-            if saved is not None:
-                setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _buffer_name(number: int, place: int) -> str:
-    return f"memory_{number}_{place}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from clad.checks import expect_choice, expect_range
 from clad.features import dense_tokens, enlarge, token_maps, top_mean
-from clad.heads.base import Head, category_rows
-from clad.heads.nearest import nearest_distance
+from clad.heads.base import category_rows
+from clad.heads.coreset import greedy_rows
+from clad.heads.nearest import NearestRows
+from clad.heads.remembering import RememberingHead
 from clad.heads.reservoir import Reservoir
 from clad.towers.base import Tower
 from clad.types import Alignment, ImageFeatures, Prediction
@@ -19,16 +22,26 @@ _SMALLEST_STD = 1e-6
 _NUM_COORDINATES = 2
 
 
-class NormalMemory(Head):
+@dataclass(frozen=True)
+class _Scaled:
+    """A bank in the units that distances are taken in."""
+
+    centre: Tensor
+    spread: Tensor
+    rows: NearestRows
+
+
+class NormalMemory(RememberingHead):
     """Remembers patches of normal images per category and measures how far a patch is from them.
 
-    The bank is a uniform random sample of all patches seen (reservoir sampling): its size is fixed
-    before the run and does not grow with the data; it is kept in float16.
+    The bank has a fixed size that does not grow with the data, and is kept in float16. It is a
+    uniform random sample of all patches seen, or the patches of a larger one that leave no other
+    far away: slower to fill, and rare normal patches then count as normal.
 
-    Source: PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265), with a random sample in place of
-    the greedy coreset and without the image score's reweighting; unit tokens and the position term
-    are ours. With C channels, spreads s and positions u in [0, 1]^2 the squared distance of patches
-    p and q is ``mean_c ((p_c - q_c) / s_c)^2 + (position_weight |u_p - u_q|)^2``.
+    Source: PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265), without the image score's
+    reweighting; the random sample, unit tokens and the position term are ours. With C channels,
+    spreads s and positions u in [0, 1]^2 the squared distance of patches p and q is
+    ``mean_c ((p_c - q_c) / s_c)^2 + (position_weight |u_p - u_q|)^2``.
 
     Args:
         size: Patches per category.
@@ -43,10 +56,12 @@ class NormalMemory(Head):
             farthest away; 0 takes the maximum alone.
         sigma_px: Standard deviation of the Gaussian over the map, in pixels of the image.
         seed: Decides which patches are kept.
+        selection: ``random`` keeps a uniform sample; ``greedy`` keeps patches that are each as far
+            as can be from those before (PatchCore's coreset), chosen among ``candidates`` times
+            ``size`` random ones.
+        candidates: Random patches per kept one that ``greedy`` chooses among, >= 1; while it
+            chooses they take about five times their bytes in float16.
     """
-
-    needs_reference = True
-    bank: Tensor
 
     def __init__(
         self,
@@ -58,9 +73,13 @@ class NormalMemory(Head):
         top_share: float = 0.01,
         sigma_px: float = 4.0,
         seed: int = 0,
+        selection: Literal["random", "greedy"] = "random",
+        candidates: int = 10,
     ) -> None:
         super().__init__()
         expect_range("size", size, 1, float("inf"))
+        expect_range("candidates", candidates, 1, float("inf"))
+        expect_choice("selection", selection, ("random", "greedy"))
         expect_range("position_weight", position_weight, 0, 1000)
         expect_range("top_share", top_share, 0, 1)
         expect_range("sigma_px", sigma_px, 0, 1000)
@@ -73,19 +92,21 @@ class NormalMemory(Head):
         self.top_share = top_share
         self.sigma_px = sigma_px
         self.seed = seed
+        self.selection = selection
+        self.candidates = candidates
         self._reservoirs: dict[str, Reservoir] = {}
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
         """Reserve one bank per category."""
         del tower
         self.class_names = tuple(class_names)
-        for number in range(len(class_names)):
-            self.register_buffer(f"bank_{number}", torch.empty(0, 0))
+        self.reserve({_table(number): name for number, name in enumerate(class_names)})
 
     def start_reference(self) -> None:
         """Forget what was observed."""
+        offered = self.size * (self.candidates if self.selection == "greedy" else 1)
         self._reservoirs = {
-            name: Reservoir(self.size, seed=(self.seed, number))
+            name: Reservoir(offered, seed=(self.seed, number))
             for number, name in enumerate(self.class_names)
         }
 
@@ -95,13 +116,19 @@ class NormalMemory(Head):
         category_rows(self.class_names, categories)
         tokens = self._tokens(features)
         for row, category in enumerate(categories):
-            self._reservoirs[category].offer(tokens[row].flatten(1).T)
+            self._reservoirs[category].offer(tokens[row].flatten(1).T.half())
 
+    @torch.no_grad()
     def finish_reference(self) -> None:
         """Fix the banks."""
         for number, name in enumerate(self.class_names):
-            setattr(self, f"bank_{number}", self._reservoirs[name].rows().half())
-        self._reservoirs = {}
+            rows = self._reservoirs.pop(name).rows()
+            if self.selection == "greedy" and len(rows) > self.size:
+                scaled = rows.float()
+                centre, spread = self._scales(scaled)
+                scaled.sub_(centre).div_(spread)
+                rows = rows[greedy_rows(scaled, self.size, self.seed)]
+            setattr(self, _table(number), rows)
 
     def forward(
         self,
@@ -121,9 +148,9 @@ class NormalMemory(Head):
         distances = torch.empty(len(tokens), *tokens.shape[-2:], device=tokens.device)
         for category in dict.fromkeys(categories):
             rows = [row for row, name in enumerate(categories) if name == category]
-            bank, centre, spread = self._bank(category)
+            bank = self.ready(_table(self.class_names.index(category)), self._scaled)
             queries = tokens[rows].flatten(2).transpose(1, 2).flatten(0, 1)
-            found = nearest_distance((queries - centre) / spread, (bank - centre) / spread)
+            found = bank.rows.distances((queries - bank.centre) / bank.spread)
             distances[rows] = found.view(len(rows), *tokens.shape[-2:])
         maps = enlarge(distances, image_size, self.sigma_px)
         return Prediction(top_mean(distances, self.top_share), maps)
@@ -138,30 +165,24 @@ class NormalMemory(Head):
         positions = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
         return torch.cat([dense, positions.expand(len(dense), -1, -1, -1)], 1)
 
-    def _bank(self, category: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The bank, its centre, and what each column is divided by."""
-        bank = getattr(self, f"bank_{self.class_names.index(category)}")
-        if len(bank) == 0:
-            raise ValueError(
-                f"expected normal images of {category} in the memory, got none; train the recipe "
-                "to its end, with normal training images of every category"
-            )
+    def _scaled(self, bank: Tensor) -> _Scaled:
+        """The bank, ready for search."""
         bank = bank.float()
-        spread, centre = torch.std_mean(bank, 0, correction=0)
-        num_channels = bank.shape[1] - _NUM_COORDINATES
+        centre, spread = self._scales(bank)
+        return _Scaled(centre, spread, NearestRows((bank - centre) / spread))
+
+    def _scales(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre of (M, C + 2) rows, and what each column is divided by."""
+        spread, centre = torch.std_mean(rows, 0, correction=0)
+        num_channels = rows.shape[1] - _NUM_COORDINATES
         channels = spread[:num_channels]
         if self.scale != "standardise":
             channels = channels.square().mean().sqrt().expand(num_channels)
         spread[:num_channels] = channels.clamp(min=_SMALLEST_STD) * num_channels**0.5
         weight = self.position_weight
         spread[num_channels:] = 1 / weight if weight else float("inf")
-        return bank, centre, spread
+        return centre, spread
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
-        """Banks come in the size they were saved in."""
-        for number in range(len(getattr(self, "class_names", ()))):
-            saved = state_dict.get(f"{prefix}bank_{number}")
-            if saved is not None:
-                here = getattr(self, f"bank_{number}")
-                setattr(self, f"bank_{number}", torch.empty_like(saved, device=here.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+def _table(number: int) -> str:
+    return f"bank_{number}"

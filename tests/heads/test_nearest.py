@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from clad.heads import nearest
-from clad.heads.nearest import nearest_distance
+from clad.heads.nearest import NearestRows, nearest_distance
 
 
 def slow(queries, bank):
@@ -24,8 +24,28 @@ def test_equals_scipys_distances(shape):
 def test_chunks_do_not_show(monkeypatch):
     queries, bank = torch.randn(23, 5), torch.randn(11, 5)
     whole = nearest_distance(queries, bank, half=False)
-    monkeypatch.setattr(nearest, "_CHUNK", 4)
-    torch.testing.assert_close(nearest_distance(queries, bank, half=False), whole)
+    monkeypatch.setattr(nearest, "_CHUNK_BYTES", {"cpu": 4 * 11 * 4})
+    monkeypatch.setattr(nearest, "_SMALLEST_CHUNK", 1)
+    search = NearestRows(bank, half=False)
+    assert search._chunk() == 4
+    torch.testing.assert_close(search.distances(queries), whole)
+
+
+@pytest.mark.parametrize(("rows", "half", "queries"), [(8192, True, 512), (8192, False, 256)])
+def test_a_chunk_fills_its_allowance(rows, half, queries):
+    assert NearestRows(torch.zeros(rows, 1), half)._chunk() == queries
+
+
+def test_a_large_bank_still_gets_enough_queries_for_a_product():
+    assert NearestRows(torch.zeros(10**6, 1), half=False)._chunk() == 64
+
+
+def test_one_search_serves_many_batches():
+    bank, batches = torch.randn(30, 7), torch.randn(3, 20, 7)
+    search = NearestRows(bank, half=False)
+    for queries in batches:
+        expected = torch.cdist(queries, bank).amin(1)
+        torch.testing.assert_close(search.distances(queries), expected)
 
 
 def test_a_row_of_the_bank_is_at_distance_zero_even_far_from_the_origin():

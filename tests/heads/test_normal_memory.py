@@ -128,6 +128,86 @@ def test_observing_again_starts_from_nothing_and_repeats():
     )
 
 
+def test_greedy_keeps_the_rare_patch_that_a_sample_misses():
+    train = torch.randn(60, 3, 4, 4)
+    train[41, :, 2, 1] = torch.tensor([40.0, 0, 0])
+    largest = {}
+    for selection in ("random", "greedy"):
+        settings = {"selection": selection, "candidates": 40, "scale": "none"}
+        head = NormalMemory(size=30, neighbourhood=1, **settings)
+        head.attach(tower(3), ("nut",))
+        observed(head, features_of(train), ("nut",) * 60)
+        assert head.bank_0.shape == (30, 5)
+        assert head.bank_0.dtype == torch.float16
+        largest[selection] = head.bank_0[:, 0].max().item()
+    assert largest["greedy"] == 40
+    assert largest["random"] < 10
+
+
+def test_greedy_chooses_by_the_scaled_distance_among_all_patches():
+    train = random_features(6)
+    head = observed(
+        made(size=12, selection="greedy", candidates=8, position_weight=1.5), train, ("nut",) * 6
+    )
+    whole = observed(made(scale="unit", position_weight=1.5), train, ("nut",) * 6).bank_0.double()
+    assert len(whole) == 96
+    kept = head.bank_0.double()
+    spread = whole[:, :8].std(0, correction=0).square().mean().sqrt() * 8**0.5
+    units = torch.tensor([1 / spread] * 8 + [1.5] * 2, dtype=torch.float64)
+    radius = torch.cdist(whole * units, kept * units).amin(1).max()
+    # Each kept patch was farther from those before it than any patch is now from all of them.
+    assert torch.pdist(kept * units).min() >= radius
+
+
+def test_candidates_bound_what_greedy_holds():
+    head = made(size=10, selection="greedy", candidates=3)
+    head.start_reference()
+    for seed in range(4):
+        head.observe(random_features(8, seed=seed), ("nut",) * 8)
+    assert head._reservoirs["nut"].rows().shape == (30, 10)
+    head.finish_reference()
+    assert head.bank_0.shape == (10, 10)
+
+
+def test_greedy_keeps_all_of_too_few_and_repeats():
+    train = random_features(6)
+    few = observed(made(size=500, selection="greedy"), train, ("nut",) * 6)
+    assert torch.equal(few.bank_0, observed(made(size=500), train, ("nut",) * 6).bank_0)
+    banks = [
+        observed(made(size=9, selection="greedy", candidates=2, seed=s), train, ("nut",) * 6).bank_0
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(banks[0], banks[1])
+    assert not torch.equal(banks[0], banks[2])
+
+
+def test_the_bank_is_made_ready_once_and_anew_when_it_changes(monkeypatch):
+    prepared = []
+    scales = NormalMemory._scales
+    monkeypatch.setattr(NormalMemory, "_scales", lambda *a: prepared.append(1) or scales(*a))
+    head = observed(made(), random_features(6), ("nut",) * 6)
+    queries = random_features(2, seed=1)
+    first = head(queries, None, ("nut",) * 2, SIZE).scores
+    with torch.inference_mode():
+        head(queries, None, ("nut",) * 2, SIZE)
+    assert len(prepared) == 1
+    other = observed(made(), random_features(6, seed=2), ("nut",) * 6)
+    head.load_state_dict(other.state_dict())
+    changed = head(queries, None, ("nut",) * 2, SIZE).scores
+    assert torch.equal(changed, other(queries, None, ("nut",) * 2, SIZE).scores)
+    observed(head, random_features(6), ("nut",) * 6)
+    assert torch.equal(head(queries, None, ("nut",) * 2, SIZE).scores, first)
+
+
+def test_a_bank_made_ready_in_inference_mode_serves_gradients_too():
+    head = observed(made(), random_features(6), ("nut",) * 6)
+    with torch.inference_mode():
+        head(random_features(1, seed=1), None, ("nut",), SIZE)
+    fine, coarse = (each.requires_grad_() for each in token_maps(random_features(1, seed=1)))
+    head(features_of(fine, coarse), None, ("nut",), SIZE).scores.sum().backward()
+    assert fine.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_score_and_map_come_from_the_same_distances(share):
     head = observed(made(top_share=share, sigma_px=2.0), random_features(5), ("nut",) * 5)
@@ -184,6 +264,8 @@ def test_categories_that_were_not_seen_are_refused():
         ({"size": 0}, r"expected size in \[1"),
         ({"top_share": 1.5}, r"expected top_share in \[0, 1\], got 1.5"),
         ({"sigma_px": -1}, r"expected sigma_px in \[0"),
+        ({"candidates": 0}, r"expected candidates in \[1"),
+        ({"selection": "first"}, "expected selection to be one of greedy, random; got 'first'"),
         ({"scale": "whiten"}, "expected scale to be one of none, standardise, unit; got 'whiten'"),
     ],
 )
