@@ -106,6 +106,27 @@ class ScoreHistogram:
         normal, anomalous, weight = self.counts[:, kept]
         return BinnedRanking(normal, anomalous, weight, self.widths[kept] == 1)
 
+    def quantile(self, share: float) -> float:
+        """Score that about ``share`` of all scores lie below; NaN of none.
+
+        Args:
+            share: In [0, 1]; 0 is the smallest score, 1 the largest.
+        """
+        expect_range("share", share, 0, 1)
+        held = np.cumsum(self.counts[:2].sum(axis=0))
+        if not held[-1]:
+            return float("nan")
+        place = int(np.searchsorted(held, share * held[-1]))
+        above = held[place] - share * held[-1]
+        inside = 1 - above / (held[place] - (held[place - 1] if place else 0.0))
+        key = self.edges[place] + int(inside * (self.widths[place] - 1))
+        value = float(scores_of_keys(np.array([key]))[0])
+        return min(max(value, self.lowest), self.highest)
+
+    def lower_ends(self) -> NDArray[np.float32]:
+        """(K,) lowest score of each bin, rising; NaN where no score can lie."""
+        return scores_of_keys(self.edges)
+
     @property
     def widths(self) -> NDArray[np.int64]:
         """(K,) float32 numbers that each bin holds, powers of two."""
