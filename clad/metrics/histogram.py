@@ -116,6 +116,8 @@ class ScoreHistogram:
         held = np.cumsum(self.counts[:2].sum(axis=0))
         if not held[-1]:
             return float("nan")
+        if share == 0:
+            return self.lowest
         place = int(np.searchsorted(held, share * held[-1]))
         above = held[place] - share * held[-1]
         inside = 1 - above / (held[place] - (held[place - 1] if place else 0.0))
