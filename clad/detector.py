@@ -19,9 +19,11 @@ from clad.data.loose_images import (
 )
 from clad.explain.regions import hot_regions
 from clad.explain.scored_image import ScoredImage
+from clad.precision import Precision, tower_precision
 from clad.prompts.words import as_category
 from clad.tasks.anomaly_model import AnomalyModel
-from clad.tasks.calibration import fewest_for_threshold, num_held_out, too_few_for_threshold
+from clad.tasks.calibration import too_few_for_threshold
+from clad.tasks.preparation import num_held_out_beside
 from clad.tasks.recipe import Recipe, read_recipe, run_files
 from clad.tasks.requirements import expect_no_training
 from clad.types import Batch
@@ -46,7 +48,7 @@ class Detector:
     """Scores images of one category at a time, by a trained run or a recipe without training.
 
     Images are files, (H, W, 3) uint8 RGB arrays or PIL images. They are resized as ``clad predict``
-    resizes them, and scored in batches in single precision.
+    resizes them, and scored in batches.
 
     Args:
         task: With the weights it shall have, and attached to its categories.
@@ -54,6 +56,8 @@ class Detector:
         is_ready: Whether the head has seen the normal images that it needs.
         batch_size: Images per batch, at least 1.
         device: Where to calculate; None takes a GPU if there is one.
+        precision: Of the image encoder: ``32``, ``bf16``, or ``auto`` for bfloat16 where the
+            hardware multiplies it faster. Scores and maps are calculated in float32 from there on.
     """
 
     def __init__(
@@ -63,9 +67,12 @@ class Detector:
         is_ready: bool = True,
         batch_size: int = 16,
         device: torch.device | str | None = None,
+        precision: Precision = "32",
     ) -> None:
         expect_range("batch_size", batch_size, 1, float("inf"))
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tower_precision(precision, device)  # refuses what it does not know
+        self.precision: Precision = precision
         self.task: AnomalyModel = task.to(device).eval()
         self.image_size = image_size or task.tower.image_size
         self.batch_size = batch_size
@@ -73,7 +80,11 @@ class Detector:
 
     @classmethod
     def load(
-        cls, run: str | Path, batch_size: int = 16, device: torch.device | str | None = None
+        cls,
+        run: str | Path,
+        batch_size: int = 16,
+        device: torch.device | str | None = None,
+        precision: Precision = "32",
     ) -> Detector:
         """The detector of a trained run, with its references and thresholds.
 
@@ -81,6 +92,7 @@ class Detector:
             run: Run directory of ``clad fit``, or the checkpoint in it.
             batch_size: Images per batch.
             device: Where to calculate; None takes a GPU if there is one.
+            precision: Of the image encoder, as above.
 
         Raises:
             FileNotFoundError: If configuration or checkpoint is missing.
@@ -90,7 +102,9 @@ class Detector:
         recipe = read_recipe([config])
         task = recipe.build()
         task.load_weights(checkpoint)
-        return cls(task, recipe.image_size, batch_size=batch_size, device=device)
+        return cls(
+            task, recipe.image_size, batch_size=batch_size, device=device, precision=precision
+        )
 
     @classmethod
     def from_config(
@@ -99,6 +113,7 @@ class Detector:
         category: str | None = None,
         batch_size: int = 16,
         device: torch.device | str | None = None,
+        precision: Precision = "32",
     ) -> Detector:
         """The detector of a recipe that needs no training.
 
@@ -108,6 +123,7 @@ class Detector:
                 May be left out of recipes without words.
             batch_size: Images per batch.
             device: Where to calculate; None takes a GPU if there is one.
+            precision: Of the image encoder, as above.
 
         Raises:
             ValueError: If the recipe must be trained first, or compares images with words of
@@ -123,7 +139,7 @@ class Detector:
                 "give it with --object"
             )
         task.attach((as_category(category or NAMELESS),))
-        return cls(task, recipe.image_size, False, batch_size, device)
+        return cls(task, recipe.image_size, False, batch_size, device, precision)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -162,18 +178,19 @@ class Detector:
             raise ValueError("expected at least one normal image that can be read, got none")
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(loaded), generator=generator).tolist()
-        count = self._num_held_out(len(loaded))
+        budget = self.task.false_alarm_budget
+        count = num_held_out_beside(self.task.head, len(loaded), budget)
         held_out = [loaded[n] for n in sorted(order[:count])]
         references = [loaded[n] for n in sorted(order[count:])]
         if self.categories != (name,):
             self._attach_anew(name)
         if not held_out:
-            budget = self.task.false_alarm_budget
             self.task.thresholds_fitted = too_few_for_threshold(len(loaded), budget)
-        self.task.observe(
-            partial(self._batches, references, name),
-            partial(self._batches, held_out, name) if held_out else None,
-        )
+        with tower_precision(self.precision, self.task.device):
+            self.task.observe(
+                partial(self._batches, references, name),
+                partial(self._batches, held_out, name) if held_out else None,
+            )
         self._is_ready = True
         return NormalsSeen(len(references), len(held_out))
 
@@ -215,7 +232,7 @@ class Detector:
             yield from self._score_batch(loaded, name)
 
     def _score_batch(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[ScoredImage]:
-        with torch.no_grad():
+        with torch.inference_mode(), tower_precision(self.precision, self.task.device):
             found = self.task.describe(batch_of(loaded, name).to(self.task.device)).to("cpu")
         threshold = (self.task.thresholds or {}).get(name)
         scores = found.scores.double().tolist()
@@ -271,20 +288,6 @@ class Detector:
             head.attach(self.task.tower, (name,))
             head.to(self.task.device)
         self.task.class_names = (name,)
-
-    def _num_held_out(self, count: int) -> int:
-        head = self.task.head
-        if not head.needs_reference:
-            return count
-        budget = self.task.false_alarm_budget
-        held_out = num_held_out(count, budget)
-        if head.needs_validation and not held_out:
-            raise ValueError(
-                f"expected at least {fewest_for_threshold(budget)} normal images, because the "
-                f"scales of {type(head).__name__} are fitted on some, got {count}; add some, or "
-                "use a head without scales (configs/recipes/few_shot.yaml)"
-            )
-        return held_out
 
     def _load(
         self, images: Iterable[ImageLike], on_unreadable: OnUnreadable | None

@@ -203,6 +203,26 @@ def enlarge(maps: Tensor, size: tuple[int, int], sigma_px: float = 0.0) -> Tenso
     return rows @ maps @ columns.T
 
 
+def enlarge_mean(layers: Sequence[Tensor], size: tuple[int, int], sigma_px: float = 0.0) -> Tensor:
+    """The mean over layers of ``enlarge``; layers on one grid are enlarged together.
+
+    Args:
+        layers: At least one (B, h_l, w_l) float.
+        size: (height, width) of the result.
+        sigma_px: As in ``enlarge``.
+
+    Returns:
+        (B, height, width) float.
+    """
+    by_grid: dict[tuple[int, ...], list[Tensor]] = {}
+    for layer in layers:
+        by_grid.setdefault(tuple(layer.shape[-2:]), []).append(layer)
+    # Both steps are linear, so that the mean may be taken before them.
+    sums = [sum(same[1:], start=same[0]) / len(layers) for same in by_grid.values()]
+    first, *others = (enlarge(each, size, sigma_px) for each in sums)
+    return sum(others, start=first)
+
+
 @lru_cache(maxsize=32)
 def _resampler(small: int, large: int, sigma_px: float) -> Tensor:
     """(large, small) matrix that enlarges a line and blurs it.

@@ -108,7 +108,8 @@ class FakeTower(Tower):
 
     def _windows(self, tokens: Tensor, grid: tuple[int, int], side: int) -> Tensor:
         means = functional.avg_pool2d(tokens.transpose(1, 2).unflatten(2, grid), side, stride=1)
-        return functional.normalize(self.projections[0](means.flatten(2).transpose(1, 2)), dim=-1)
+        projected = self.projections[0](means.flatten(2).transpose(1, 2))
+        return functional.normalize(projected.float(), dim=-1)
 
     def _prompted(self, states: Tensor, layer_hook: LayerHook) -> Tensor:
         """The map after a few layers in which every token sees the mean of all, prompts too."""

@@ -53,7 +53,7 @@ CONTRACTS = {
 }
 
 # Of a slot, other folders see the contract; the task alone may also use these.
-TASK_MAY_USE = ("data.datamodule", "data.feature_store")
+TASK_MAY_USE = ("data.datamodule", "data.feature_store", "towers.folding")
 
 # Libraries that are slow to import or likely to change, and the only places that may know them.
 FENCES = {

@@ -9,6 +9,7 @@ from scipy.linalg import logm
 from clad.features import (
     dense_tokens,
     enlarge,
+    enlarge_mean,
     image_statistics,
     log_covariances,
     token_maps,
@@ -216,3 +217,31 @@ class TestLogCovariances:
         assert log_covariances([torch.ones(1, 4, 3, 3), torch.zeros(1, 2, 1, 1)]).isfinite().all()
         assert log_covariances([1e6 * torch.randn(1, 3, 4, 4)]).isfinite().all()
         assert log_covariances([torch.randn(1, 3, 4, 4).bfloat16()]).dtype == torch.float32
+
+
+class TestEnlargeMean:
+    def layers(self):
+        generator = torch.Generator().manual_seed(4)
+        return [torch.randn(2, *grid, generator=generator) for grid in ((4, 5), (2, 3), (4, 5))]
+
+    @pytest.mark.parametrize("sigma_px", [0.0, 1.5])
+    def test_equals_the_mean_of_maps_enlarged_one_by_one(self, sigma_px):
+        layers = self.layers()
+        expected = sum(enlarge(layer, (16, 12), sigma_px) for layer in layers) / 3
+        found = enlarge_mean(layers, (16, 12), sigma_px)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+    def test_each_grid_is_enlarged_once(self, monkeypatch):
+        sizes = []
+        monkeypatch.setattr(
+            "clad.features.enlarge",
+            lambda maps, size, sigma_px: sizes.append(maps.shape) or maps.new_zeros(2, *size),
+        )
+        enlarge_mean(self.layers(), (16, 12))
+        assert sizes == [(2, 4, 5), (2, 2, 3)]
+
+    def test_layers_stay_as_they_are(self):
+        layers = self.layers()
+        copies = [layer.clone() for layer in layers]
+        enlarge_mean(layers, (16, 12))
+        assert all(map(torch.equal, layers, copies))

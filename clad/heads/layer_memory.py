@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clad.checks import expect_choice, expect_range
-from clad.features import enlarge
+from clad.features import enlarge, enlarge_mean
 from clad.heads.remembering import FewImagesHead
 from clad.heads.text_maps import difference, layer_differences, pixel_probabilities
 from clad.towers.base import Tower
@@ -75,8 +75,8 @@ class LayerMemory(FewImagesHead):
         for group, tokens in enumerate(self.rows_of(features)):
             distances = self.cosine_distances(tokens, group, categories)
             grid = features.grids[self._places[group]]
-            layers.append(enlarge(distances.unflatten(1, grid), image_size))
-        memory = torch.stack(layers).mean(0)
+            layers.append(distances.unflatten(1, grid))
+        memory = enlarge_mean(layers, image_size)
         maps = pixel_probabilities(layer_differences(alignment), image_size) + memory
         if self.sigma_px:
             maps = enlarge(maps, image_size, self.sigma_px)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clad.checks import expect_choice, expect_range, expect_shape
-from clad.features import enlarge, image_statistics, log_covariances, token_maps, top_mean
+from clad.features import enlarge_mean, image_statistics, log_covariances, token_maps, top_mean
 from clad.heads.base import Head
 from clad.heads.text_maps import difference, layer_differences
 from clad.towers.base import Tower
@@ -146,7 +146,7 @@ class Linear(Head):
         if not self.patches:
             return Prediction(whole)
         layers = [self._values(layer) for layer in layer_differences(own)]
-        maps = _mean([enlarge(layer, image_size, self.sigma_px) for layer in layers])
+        maps = enlarge_mean(layers, image_size, self.sigma_px)
         local = _mean([top_mean(layer, self.top_share) for layer in layers])
         scores = {"image": whole, "patches": local, "mean": (whole + local) / 2}
         return Prediction(scores[self.score], maps, {"image": whole, "patches": local})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clad.checks import expect_choice, expect_range
-from clad.features import enlarge, top_mean
+from clad.features import enlarge, enlarge_mean, top_mean
 from clad.heads.base import Head
 from clad.heads.text_maps import difference, layer_differences, pixel_probabilities
 from clad.types import Alignment, ImageFeatures, Prediction
@@ -84,12 +84,12 @@ class PatchText(Head):
     def _map(self, layers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """(B, height, width) map of all layers' logit differences (B, h, w)."""
         if self.average == "logits":
-            mean = torch.stack([enlarge(layer, size) for layer in layers]).mean(0)
-            return enlarge(self._values(mean), size, self.sigma_px)
+            if self.output == "logit":
+                return enlarge_mean(layers, size, self.sigma_px)
+            return enlarge(self._values(enlarge_mean(layers, size)), size, self.sigma_px)
         if self.average == "pixels" and self.output == "probability":
             return enlarge(pixel_probabilities(layers, size), size, self.sigma_px)
-        values = [enlarge(self._values(layer), size, self.sigma_px) for layer in layers]
-        return torch.stack(values).mean(0)
+        return enlarge_mean([self._values(layer) for layer in layers], size, self.sigma_px)
 
     def _values(self, differences: Tensor) -> Tensor:
         return differences if self.output == "logit" else torch.sigmoid(differences)

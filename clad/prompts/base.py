@@ -68,15 +68,19 @@ def expect_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
 def encode_texts(tower: Tower, texts: Sequence[str]) -> Tensor:
     """Embeddings of any number of texts, a few at a time, so that memory stays bounded.
 
+    Texts of about one length go together, because a call takes as many tokens as its longest needs.
+
     Returns:
         (N, D) float32 or float64, not normalised; with a graph only where the tower learns.
     """
     with torch.set_grad_enabled(torch.is_grad_enabled() and _learns(tower.text_parameters())):
+        order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
         parts = [
-            tower.encode_text(texts[start : start + TEXTS_PER_CALL])
+            tower.encode_text([texts[n] for n in order[start : start + TEXTS_PER_CALL]])
             for start in range(0, len(texts), TEXTS_PER_CALL)
         ]
-        embeddings = torch.cat(parts)
+        places = torch.tensor(order).argsort().to(parts[0].device)
+        embeddings = torch.cat(parts)[places]
     return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 

@@ -25,6 +25,7 @@ from clad.prompts.base import PromptStrategy
 from clad.stopwatch import ENCODE, HEAD, WORDS
 from clad.tasks.cache_settings import FeatureCache
 from clad.tasks.encoding import encode_images
+from clad.tasks.execution import EAGER, Execution, prepare_tower
 from clad.tasks.learning_rates import LRSchedulerCallable, OptimizerCallable
 from clad.tasks.level_thresholds import fit_level_thresholds
 from clad.tasks.preparation import Batches, graph_for, predict_all, show_images
@@ -73,6 +74,7 @@ class AnomalyModel(StoredWeights):
             tower encodes each once (docs/feature-cache.md); None encodes them in every epoch.
         initial_weights: Checkpoint of an earlier stage; training starts from those of its trained
             parts that this recipe has, too. None starts afresh.
+        execution: How the image encoder runs: folded, compiled.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class AnomalyModel(StoredWeights):
         metrics: MetricSettings = STANDARD,
         feature_cache: FeatureCache | None = None,
         initial_weights: Path | None = None,
+        execution: Execution = EAGER,
     ) -> None:
         super().__init__()
         expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
@@ -113,6 +116,7 @@ class AnomalyModel(StoredWeights):
         self.metrics = metrics
         self.feature_cache = feature_cache
         self.initial_weights = initial_weights
+        self.execution = execution
 
     @property
     def device(self) -> torch.device:
@@ -129,6 +133,7 @@ class AnomalyModel(StoredWeights):
             return
         if self.tuning is not None:
             self.tuning.apply(self.tower)
+        prepare_tower(self.tower, self.execution, self.tuning, self.head)
         expect_text(self.head, self.terms, self.tower, self.prompts, self.adapter)
         for part in (self.inputs, self.adapter, self.prompts, *self.terms):
             if part is not None:
@@ -220,7 +225,7 @@ class AnomalyModel(StoredWeights):
         region_words: tuple[Ranking, ...] = ()
         scores, maps, parts = prediction.scores, prediction.maps, prediction.parts
         if bank is not None and features.is_aligned and self.has_shared_space:
-            with self.watch(WORDS):
+            with self.watch(WORDS), full_precision(self.device):
                 words = describe_images(features, bank, batch.categories)
                 if maps is not None:
                     region_words = describe_regions(features, maps, bank, batch.categories)

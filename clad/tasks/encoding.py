@@ -31,7 +31,7 @@ def encode_images(
         pixels = inputs(pixels)
     learns = pixels.requires_grad or any(p.requires_grad for p in tower.parameters())
     with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-        features = tower.encode_pixels(pixels)
+        features: ImageFeatures = tower(pixels)
         if inputs is not None:
             features = inputs.restore(features)
     # A sum's last digit follows the layout in memory; features from a cache are contiguous.

@@ -11,6 +11,7 @@ import torch
 from clad.heads.base import Head
 from clad.metrics.collector import CollectedPredictions, PredictionCollector
 from clad.precision import full_precision
+from clad.tasks.calibration import fewest_for_threshold, num_held_out
 from clad.types import Alignment, Batch, ImageFeatures, Prediction
 
 
@@ -72,3 +73,28 @@ def predict_all(
     for batch in batches:
         collector.update(replace(predict(batch.to(device)), maps=None), batch)
     return collector.result() if len(collector) else None
+
+
+def num_held_out_beside(head: Head, count: int, budget: float) -> int:
+    """How many of ``count`` normal images are kept from the head, to fit scales and a threshold.
+
+    All of them where the head needs no references.
+
+    Args:
+        head: Says what it needs.
+        count: Normal images at hand.
+        budget: Accepted share of false alarms.
+
+    Raises:
+        ValueError: If none could be kept for a head that needs some.
+    """
+    if not head.needs_reference:
+        return count
+    kept = num_held_out(count, budget)
+    if head.needs_validation and not kept:
+        raise ValueError(
+            f"expected at least {fewest_for_threshold(budget)} normal images, because the "
+            f"scales of {type(head).__name__} are fitted on some, got {count}; add some, or "
+            "use a head without scales (configs/recipes/few_shot.yaml)"
+        )
+    return kept

@@ -1,9 +1,10 @@
-"""Attention among values: the path that keeps CLIP's patch features local."""
+"""Attention by torch's fused kernel: of tokens with each other, and among values alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,6 +12,77 @@ from clad.checks import expect_shape
 
 if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock
+
+
+class FusedSelfAttention(nn.MultiheadAttention):
+    """Self-attention whose matrix of weights is never written to memory.
+
+    In evaluation ``nn.MultiheadAttention`` leaves the fused kernel for an older one: on a CPU that
+    one holds all (B, heads, T, T) weights, and transposes the batch. Names of the weights are the
+    same, and so is what comes out, up to rounding. Attention to other tokens than the queries' own
+    goes the parent's way.
+    """
+
+    @classmethod
+    def of(cls, attention: nn.MultiheadAttention) -> Self:
+        """The same attention with the very same weights."""
+        with torch.device("meta"):
+            own = cls(attention.embed_dim, attention.num_heads, batch_first=True)
+        own.in_proj_weight = attention.in_proj_weight
+        own.in_proj_bias = attention.in_proj_bias
+        own.out_proj = attention.out_proj
+        return own.train(attention.training)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, T, C), and weights where they are asked for; arguments are the parent's."""
+        is_self = query is key and key is value and query.ndim == 3
+        # The kernel's Boolean masks say where to look, the parent's where not to.
+        has_odd_mask = attn_mask is not None and not attn_mask.is_floating_point()
+        is_odd = need_weights or is_causal or key_padding_mask is not None or has_odd_mask
+        if not is_self or is_odd:
+            return super().forward(
+                query,
+                key,
+                value,
+                key_padding_mask,
+                need_weights,
+                attn_mask,
+                average_attn_weights,
+                is_causal,
+            )
+        packed = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
+        parts = packed.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if attn_mask is None else attn_mask.to(packed.dtype)
+        queries, keys, values = parts.unbind(0)
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return functional.linear(
+            mixed.transpose(1, 2).flatten(2), self.out_proj.weight, self.out_proj.bias
+        ), None
+
+
+def fuse_self_attention(model: nn.Module) -> None:
+    """Put ``FusedSelfAttention`` where a model has plain self-attention; weights are shared."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.MultiheadAttention and _is_plain(child):
+                setattr(parent, name, FusedSelfAttention.of(child))
+
+
+def _is_plain(attention: nn.MultiheadAttention) -> bool:
+    is_joint = attention.in_proj_weight is not None and attention.bias_k is None
+    return (
+        is_joint and attention.batch_first and not attention.dropout and not attention.add_zero_attn
+    )
 
 
 def value_heads(

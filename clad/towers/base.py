@@ -169,6 +169,10 @@ class Tower(nn.Module, ABC):
             pixels: (B, 3, *image_size) float.
         """
 
+    def forward(self, pixels: Tensor) -> ImageFeatures:
+        """``encode_pixels``; this way passes through what ``compile()`` made of it."""
+        return self.encode_pixels(pixels)
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """(N, D) float embeddings, not normalised (WinCLIP averages raw, APRIL-GAN unit vectors).
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clad.checks import expect_choice, expect_shape
+from clad.towers.attention import fuse_self_attention
 from clad.towers.base import EncoderParts, LayerHook, Tower
 from clad.towers.open_clip_blocks import image_parts, replace_projection, text_parts
 from clad.towers.open_clip_model import (
@@ -111,6 +112,9 @@ class OpenClipTower(Tower):
         logit_scale = float(model.logit_scale.detach().exp())
         if precision != "fp32":
             lower_precision(model, DTYPES[precision])
+        fuse_self_attention(model)
+        if trunk.is_convolutional:
+            model.visual.to(memory_format=torch.channels_last)
         pixels = source.preprocess
         super().__init__(size, pixels["mean"], pixels["std"], pixels["interpolation"])
         self.model = model
@@ -136,6 +140,8 @@ class OpenClipTower(Tower):
         expect_shape("pixels", pixels, (None, 3, *self.image_size))
         if self.precision != "fp32":
             pixels = pixels.to(DTYPES[self.precision])
+        if self._trunk.is_convolutional:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         options, context = self.options, None
         if self.image_prompts is not None:
             with torch.no_grad():

@@ -74,6 +74,7 @@ class Trunk:
         has_vv: Whether it has attention blocks that can run on values alone.
         has_class_token: Whether it is open_clip's transformer with the class token as image vector.
         takes_hook: Whether it calls ``layer_hook``.
+        is_convolutional: Whether its maps are faster with channels last in memory.
     """
 
     encode: Callable[[Visual, Tensor, TrunkOptions], TrunkOutput]
@@ -83,6 +84,7 @@ class Trunk:
     has_vv: bool = False
     has_class_token: bool = False
     takes_hook: bool = False
+    is_convolutional: bool = False
 
 
 def at_least_float32(features: Tensor) -> Tensor:

@@ -47,7 +47,13 @@ def read_trunk(visual: Visual, name: str) -> Trunk:
     if isinstance(visual, ModifiedResNet):
         stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
         widths = (visual.conv3.out_channels, *(stage[-1].conv3.out_channels for stage in stages))
-        return Trunk(encode_resnet, widths, summary_dim=widths[-1], stride=(32, 32))
+        return Trunk(
+            encode_resnet,
+            token_dims=widths,
+            summary_dim=widths[-1],
+            stride=(32, 32),
+            is_convolutional=True,
+        )
     if isinstance(visual, TimmModel) and hasattr(visual.trunk, "forward_intermediates"):
         layers = visual.trunk.feature_info
         return Trunk(
@@ -55,6 +61,7 @@ def read_trunk(visual: Visual, name: str) -> Trunk:
             token_dims=tuple(layer["num_chs"] for layer in layers),
             summary_dim=visual.trunk.num_features,
             stride=to_2tuple(layers[-1]["reduction"]),
+            is_convolutional=not hasattr(visual.trunk, "patch_embed"),
         )
     raise ValueError(
         f"expected an image tower whose layers open_clip can hand out, got {type(visual).__name__} "
