@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clad.cli.config_files import check_files, recipe_name
 from clad.cli.errors import DONE, Parser, UsageError
+from clad.cli.seeds import Seeds, add_seed_options, plan_seeds, read_seeds, run_seeds
 from clad.cli.several import (
     LEARNING,
     NO_WEIGHTS,
@@ -22,6 +23,11 @@ from clad.cli.several import (
     plan,
     run_or_read,
 )
+
+if TYPE_CHECKING:
+    from clad.reports.ablation import AblationRow
+    from clad.reports.run_directory import Run
+    from clad.reports.seeds import SeedReport
 
 _KEY = "variants"
 
@@ -58,8 +64,12 @@ def run(verb: str, arguments: list[str]) -> int:
     check_files([*configs, wanted.variants])
     variants = read_variants(wanted.variants)
     expect_no_places(options, "variant")
+    seeds = None
+    if wanted.seeds is not None:
+        seeds = read_seeds(wanted.seeds, wanted.vary, options)
+    command = shlex.join(["clad", verb, *arguments])
     with _planned(variants, configs, options) as runs:
-        _train_and_test(runs, configs, wanted.output, shlex.join(["clad", verb, *arguments]))
+        _train_and_test(runs, configs, wanted.output, command, seeds)
     return DONE
 
 
@@ -87,6 +97,7 @@ def _parser(verb: str) -> Parser:
         help="directory for all runs; variants that are finished there are read back; default "
         "runs/RECIPE_ablation/TIME",
     )  # fmt: skip
+    add_seed_options(parser)
     return parser
 
 
@@ -166,28 +177,58 @@ def _planned(
 
 
 def _train_and_test(
-    runs: Sequence[Planned], configs: Sequence[Path], output: Path | None, command: str
+    runs: Sequence[Planned],
+    configs: Sequence[Path],
+    output: Path | None,
+    command: str,
+    seeds: Seeds | None,
 ) -> None:
-    from clad.reports.ablation import JSON, AblationRow, to_text, write_ablation
+    from clad.reports.ablation import JSON, to_text, write_ablation
 
     recipe = recipe_name(configs)
+    by_seed = None if seeds is None else [plan_seeds(seeds, each.words) for each in runs]
     folder = open_output(output, f"{recipe}_ablation", JSON)
     rows: list[AblationRow] = []
+    if not (folder / JSON).is_file():
+        write_ablation(folder, recipe, command, rows)  # marks the folder as one to go on in
     for number, planned in enumerate(runs, 1):
         print(f"variant {number} of {len(runs)}: {planned.name}", flush=True)
-        found = run_or_read(planned, folder, command)
-        if found is None:
+        if seeds is None or by_seed is None:
+            found = run_or_read(planned, folder, command)
+            row = None if found is None else _row(planned, found)
+        else:
+            place = folder / planned.folder
+            report = run_seeds(by_seed[number - 1], seeds, place, planned.name, command)
+            row = _row_of_seeds(planned, report) if report.runs else None
+        if row is None:
             continue
-        seconds = sum(found.card["seconds"].get(stage, 0) for stage in ("fit", "test"))
-        rows.append(
-            AblationRow(
-                planned.name,
-                planned.folder,
-                found.evaluation.mean,
-                seconds,
-                found.card[LEARNING],
-            )
-        )
+        rows.append(row)
         write_ablation(folder, recipe, command, rows)  # what is done stays, whatever comes
     if rows:
         print(f"\n{to_text(rows)}\nresults: {folder}")
+
+
+def _row(planned: Planned, found: Run) -> AblationRow:
+    from clad.reports.ablation import AblationRow
+
+    seconds = sum(found.card["seconds"].get(stage, 0) for stage in ("fit", "test"))
+    mean, num_learning = found.evaluation.mean, found.card[LEARNING]
+    return AblationRow(planned.name, planned.folder, mean, seconds, num_learning)
+
+
+def _row_of_seeds(planned: Planned, report: SeedReport) -> AblationRow:
+    """Mean and standard deviation over the seeds of one variant; its time is that of all."""
+    from clad.reports.ablation import AblationRow
+    from clad.reports.seeds import spreads
+    from clad.reports.tables import MEAN
+
+    found = spreads(report.runs)[MEAN]
+    return AblationRow(
+        planned.name,
+        planned.folder,
+        {metric: each.mean for metric, each in found.items()},
+        sum(run.seconds for run in report.runs),
+        report.runs[0].num_learning,
+        std={metric: each.std for metric, each in found.items()},
+        seeds=tuple(run.seed for run in report.runs),
+    )

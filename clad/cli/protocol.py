@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clad.cli.config_files import check_files, files_first, named_files
 from clad.cli.errors import DONE, Parser, UsageError, closest
+from clad.cli.seeds import HELP as SEEDS_HELP
+from clad.cli.seeds import take_seeds, train_seeds
 
 if TYPE_CHECKING:
     from clad.cli.session import Session
@@ -49,7 +51,8 @@ def run(verb: str, arguments: list[str]) -> int:
         print(_help(verb))
         return DONE
     protocol = _read(arguments[0])
-    given, others = _parser(verb, protocol).parse_known_args(arguments[1:])
+    request, rest = take_seeds(verb, arguments[1:])
+    given, others = _parser(verb, protocol).parse_known_args(rest)
     check_files([*named_files(others), protocol.path])
     if not named_files(others):
         raise UsageError(
@@ -61,17 +64,20 @@ def run(verb: str, arguments: list[str]) -> int:
     files = files_first([*others, "--config", str(protocol.path)])
     words = [*files, f"--data.source={json.dumps(source)}"]
 
+    if request is not None:
+        train_seeds(request, words, command, lambda session: _checked_facts(session, protocol))
+        return DONE
+
     # What is imported here takes longer than everything above.
     from clad.cli.session import open_session
     from clad.cli.stages import evaluate_test, train
 
     session = open_session("fit", words, command)
     try:
-        _expect_transferable(session)
+        session.facts |= _checked_facts(session, protocol)
     except UsageError:
         session.cli.take_back_run_dir()
         raise
-    session.facts["protocol"] = _facts(session, protocol)
     train(session)
     evaluate_test(session)
     if session.trainer.is_global_zero:
@@ -88,7 +94,8 @@ def _help(verb: str) -> str:
         "learnt), test it on another's (target), and print the table per category. Nothing of the\n"
         "target is seen before, and no epoch is chosen on it.\n\n"
         f"protocols (or the path of a YAML like these):\n{names or '  none found'}\n\n"
-        f"`clad {verb} NAME --help` lists the folders that a protocol takes."
+        f"`clad {verb} NAME --help` lists the folders that a protocol takes.\n"
+        f"{SEEDS_HELP}"
     )
 
 
@@ -172,6 +179,12 @@ def _with_roots(
                 "path"
             )
     return source
+
+
+def _checked_facts(session: Session, protocol: _Protocol) -> dict[str, Any]:
+    """What goes into the run card; refuses what the protocol does not allow."""
+    _expect_transferable(session)
+    return {"protocol": _facts(session, protocol)}
 
 
 def _expect_transferable(session: Session) -> None:

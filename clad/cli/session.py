@@ -33,6 +33,7 @@ from clad.cli.run_folders import (
     last_checkpoint,
     remove_if_empty,
 )
+from clad.cli.seeds import HELP as SEEDS_HELP
 from clad.data.datamodule import AnomalyDataModule
 from clad.tasks.anomaly_task import AnomalyTask
 from clad.version import __version__
@@ -71,6 +72,7 @@ class TrainerCLI(LightningCLI):
         settings |= {
             "prog": f"clad {self.verb}",
             "description": None,
+            "epilog": SEEDS_HELP if self.verb == "fit" else None,
             "parser_mode": "omegaconf+",
             "exit_on_error": False,
             "dump_header": [f"clad {__version__}, recipe {self.recipe}"],

@@ -19,6 +19,7 @@ NO_WEIGHTS = "--trainer.enable_checkpointing=false"
 LEARNING = "num_learning"
 """Key of the run card: how many weights learned."""
 
+_SEEDS = "--seeds"
 _OURS = ("--trainer.default_root_dir", "--ckpt_path")
 
 
@@ -61,7 +62,7 @@ def plan(name: str, words: Sequence[str], verb: str = "fit") -> Planned:
 
 
 def expect_no_places(options: Sequence[str], what: str) -> None:
-    """Refuse options that only one run could have.
+    """Refuse options that only one run could have, and seeds where only one can be taken.
 
     Args:
         options: Words for `clad fit`.
@@ -71,6 +72,11 @@ def expect_no_places(options: Sequence[str], what: str) -> None:
         UsageError: If there is one.
     """
     for word in options:
+        if word.partition("=")[0] == _SEEDS:
+            raise UsageError(
+                f"expected no {_SEEDS}, because this table is of one training per {what}; run the "
+                "command once per seed, with --seed_everything N and an --output of its own"
+            )
         if word.partition("=")[0] in _OURS:
             raise UsageError(
                 f"expected no {word.partition('=')[0]}, because every {what} starts afresh in a "
@@ -126,7 +132,7 @@ def run_or_read(
     from clad.reports.run_directory import CONFIG, read_run
 
     folder = output / planned.folder
-    if _is_finished(folder):
+    if is_finished(folder):
         earlier = (folder / CONFIG).read_text(encoding="utf-8")
         if earlier != planned.config:
             raise UsageError(
@@ -138,7 +144,8 @@ def run_or_read(
     return read_run(folder) if _make(planned, folder, command, facts) else None
 
 
-def _is_finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Whether a run directory holds the results of a test."""
     from clad.reports.files import read_json
     from clad.reports.run_directory import CARD, CONFIG, METRICS, PREDICTIONS
 

@@ -13,7 +13,6 @@ from clad.reports.comparison import CONFIDENCE, Comparison, MetricRow
 from clad.reports.files import write_json, write_text
 from clad.reports.tables import MEAN, UNDEFINED, format_fraction, markdown_of, ruled
 
-_TITLES = {"auroc": "AUROC", "ap": "AP", "eer": "EER (smaller is better)"}
 _SMALLEST = 0.001
 _USUAL = 0.05
 
@@ -110,11 +109,12 @@ def _sections(each: Comparison, name: str) -> Iterator[_Section]:
             [row, *map(format_fraction, pair), _signed(pair[1] - pair[0])]
             for row, pair in rows.items()
         ]
-        yield _Section(metric.replace("_", " "), cells, int(len(rows) > 1))
+        yield _Section(metric, cells, int(len(rows) > 1))
 
 
 def _metric_section(rows: Sequence[MetricRow], name: str) -> _Section:
-    level, metric = rows[0].metric.split("_", 1)
+    metric = rows[0].metric
+    hint = " (smaller is better)" if metric.endswith("_eer") else ""
     is_corrected = any(row.p_holm != row.p_value and not math.isnan(row.p_holm) for row in rows)
     has_delong = any(not math.isnan(row.delong) for row in rows)
     header = ["category", "A", name, f"{name} - A", f"{CONFIDENCE:.0%} interval", "p"]
@@ -128,7 +128,7 @@ def _metric_section(rows: Sequence[MetricRow], name: str) -> _Section:
         tests += [row.delong] if has_delong else []
         tests += [row.delong_holm] if has_delong and is_corrected else []
         cells.append([*values, _range(row.interval), *map(format_p, tests)])
-    return _Section(f"{level} {_TITLES[metric]}", cells, int(rows[-1].name == MEAN))
+    return _Section(f"{metric}{hint}", cells, int(rows[-1].name == MEAN))
 
 
 def _verdict_section(each: Comparison, name: str) -> _Section:

@@ -33,7 +33,7 @@ def test_tables_by_hand() -> None:
     assert "4 normal and 4 anomalous test images" in lines
     assert "warning: the seeds differ: 0 / 42 and 1 / 42" in lines
     # Anomalous n + 0.5 beats n + 1 of 4 normal ones: 10 of 16 pairs.
-    row = lines[lines.index("image AUROC") + 3].split()
+    row = lines[lines.index("image_auroc") + 3].split()
     assert row[:4] == ["nut", "0.625", "1.000", "+0.375"]
     # A calls 2, 3 and 2.5, 3.5 anomalous: half of each kind right. B is right on all.
     verdicts = next(n for n, line in enumerate(lines) if line.startswith("verdicts"))

@@ -133,7 +133,7 @@ def test_pixel_metrics_are_plain_differences(found: Comparison) -> None:
     assert rows["mean"] == pytest.approx((0.8, 0.775))
     assert "pixel metrics: no interval and no p-value, because maps are not kept" in found.notes
     text = to_text([found])
-    section = text[text.index("pixel auroc") :].splitlines()
+    section = text[text.index("\npixel_auroc") + 1 :].splitlines()
     assert section[3].split() == ["nut", "0.900", "0.950", "+0.050"]
 
 
@@ -257,7 +257,7 @@ def test_what_else_differs_is_warned_of(
 
 def test_a_page_and_p_values_in_words(found: Comparison) -> None:
     page = to_markdown([found])
-    assert "### image AUROC\n\n| category | A | B | B - A | 95% interval | p |" in page
+    assert "### image_auroc\n\n| category | A | B | B - A | 95% interval | p |" in page
     assert page.count("| **mean** |") == 4
     assert [format_p(p) for p in (0.0004, 0.001, 1.0, math.nan)] == [
         "<0.001", "0.001", "1.000", "undefined",
