@@ -159,7 +159,10 @@ def test_protocol_takes_seeds(workplace: Path) -> None:
             r"new directory for --output, found files",
         ),
         (("matrix", "--seeds=0", *BASE), r"no --seeds, because this table is of one training per"),
-        (("fit", "--seeds=0,1", *BASE, "--data.imagge_size=64"), r"did you mean --data\.image_size\?"),
+        (
+            ("fit", "--seeds=0,1", *BASE, "--data.imagge_size=64"),
+            r"did you mean --data\.image_size",
+        ),
     ],
 )
 def test_mistakes_are_answered(words: tuple[str, ...], message: str) -> None:
