@@ -47,6 +47,10 @@ from clad.protocols.matrix import auroc_by_kind
 from clad.protocols.robustness import measure_robustness
 from clad.reports.robustness import to_text, write_robustness
 
+CLAIM = "Strategies on generated and manipulated faces, beside a plain classifier"
+PEER = "logistic regression by scikit-learn"
+NEEDS = ("offline", "data")
+
 _PARTS = ("generated", "robustness", "forged", "face2text")
 _SWAPS = ("landmark_swap", "part_swap")
 _BEST = "covariances"

@@ -9,23 +9,22 @@ long it takes. `clad fit` refuses such a tower, because its scores would mean no
 looks at seconds and losses only, and tells it that image and text belong together. Without --data
 the images are small drawings made here, with masks.
 
-Both trainings see the same images in the same order and start from the same weights. Seconds run
-from the call of `fit` to the end of the last epoch and hold everything: hashing files and weights,
-encoding, writing, the words. Lines: seconds (by the clock and of the processor, which other work on
-the machine does not lengthen) and losses of each, their ratio, the largest difference between the
-losses of one step, and the disk.
+Both trainings see the same images in the same order and start from the same weights; each round
+begins with an empty cache. Seconds run from the call of `fit` to its end and hold everything:
+hashing files and weights, encoding, writing, the words. The losses of both have to be the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from harness import Claim, add_arguments, alternate, main_guard, ratio, report
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
 from clad.adapters.layer_projection import LayerProjection
@@ -46,6 +45,12 @@ from clad.tasks.feature_cache import FeatureCache
 from clad.towers.open_clip import OpenClipTower
 from clad.types import Batch
 
+CLAIM = "15 epochs of a frozen-tower method take an eighth of the time with the feature cache"
+PEER = "encoding in every epoch"
+NEEDS = ()
+
+AT_LEAST = 8
+_OURS = "feature cache"
 _SIDE_PX = 224
 _BATCH = 8
 
@@ -84,11 +89,10 @@ class TrainOnAll(DataSource):
 
 
 class Losses(Callback):
-    """Loss of every training step, and when each epoch ended."""
+    """Loss of every training step."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
-        self.ends: list[float] = []
 
     def on_train_batch_end(
         self,
@@ -101,10 +105,6 @@ class Losses(Callback):
         """Note the loss."""
         self.values.append(outputs["loss"].item())
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the time."""
-        self.ends.append(time.perf_counter())
-
 
 def make_tower() -> OpenClipTower:
     """CLIP ViT-L/14 with random weights that is taken for aligned."""
@@ -115,8 +115,8 @@ def make_tower() -> OpenClipTower:
 
 def train(
     tower: OpenClipTower, root: Path, wanted: argparse.Namespace, cache: FeatureCache | None
-) -> tuple[float, float, list[float]]:
-    """Seconds, processor seconds and losses of one training."""
+) -> list[float]:
+    """Loss of every step of one training."""
     seed_everything(111, verbose=False)
     task = AnomalyTask(
         tower,
@@ -146,48 +146,59 @@ def train(
         limit_val_batches=0,
         callbacks=[losses],
     )
-    began, cpu_began = time.perf_counter(), time.process_time()
     trainer.fit(task, datamodule=data)
-    seconds, cpu_seconds = losses.ends[-1] - began, time.process_time() - cpu_began
-    what = "encode every time" if cache is None else "feature cache"
-    per_epoch = np.diff([began, *losses.ends])
-    print(
-        f"{what:18} {seconds:8.1f} s ({cpu_seconds:.1f} s of processor), first epoch "
-        f"{per_epoch[0]:.1f} s, then {np.mean(per_epoch[1:]):.2f} s each; "
-        f"loss {losses.values[0]:.6f} -> {losses.values[-1]:.6f}",
-        flush=True,
-    )
-    return seconds, cpu_seconds, losses.values
+    return losses.values
 
 
-def main() -> None:
-    """Print the comparison."""
-    parser = argparse.ArgumentParser(description="training with and without the feature cache")
+def ways(
+    root: Path, scratch: Path, wanted: argparse.Namespace, losses: dict[str, list[float]]
+) -> dict[str, Callable[[], dict[str, float | str]]]:
+    """Both trainings; each leaves the losses of its steps behind."""
+    tower = make_tower()
+    tower.encode_image(torch.zeros(_BATCH, 3, _SIDE_PX, _SIDE_PX))  # so that neither is cold
+
+    def run(name: str, cache: FeatureCache | None) -> dict[str, float | str]:
+        losses[name] = train(tower, root, wanted, cache)
+        disk = 0 if cache is None else folder_bytes(cache.folder)
+        last = f"{losses[name][-1]:.6f}"
+        return {"epochs": wanted.epochs, "last loss": last, "disk MiB": disk / 2**20}
+
+    def cached() -> dict[str, float | str]:
+        folder = Path(tempfile.mkdtemp(prefix="cache_", dir=scratch))
+        return run(_OURS, FeatureCache(folder, max_gib=2.0))
+
+    return {PEER: lambda: run(PEER, None), _OURS: cached}
+
+
+def main() -> int:
+    """Print the comparison; 1 if the claim is missed."""
+    parser = argparse.ArgumentParser(description=CLAIM)
     parser.add_argument("--data", type=Path, help="folder of good and defective images with masks")
     parser.add_argument("--images", type=int, default=16, help="number of training images")
     parser.add_argument("--epochs", type=int, default=15)
+    add_arguments(parser, rounds=1)
     wanted = parser.parse_args()
     quieten()
     warnings.filterwarnings("ignore", message=".*val_dataloader.*")
+    losses: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="feature_cache_") as scratch:
-        root, folder = wanted.data, Path(scratch) / "cache"
+        root = wanted.data
         if root is None:
             root = Path(scratch) / "images"
             TrainOnAll(wanted.images).write_tiny(root)
         root = expect_folder("--data", root, "name a folder of images")
-        tower = make_tower()
-        tower.encode_image(torch.zeros(_BATCH, 3, _SIDE_PX, _SIDE_PX))  # so that neither is cold
-        cached_s, cached_cpu_s, cached = train(
-            tower, root, wanted, FeatureCache(folder, max_gib=2.0)
-        )
-        plain_s, plain_cpu_s, plain = train(tower, root, wanted, None)
-        difference = np.abs(np.subtract(cached, plain)).max()
-        of_processor = f"({plain_cpu_s / cached_cpu_s:.1f} x of processor)"
-        print(f"{'ratio':18} {plain_s / cached_s:8.1f} x {of_processor}")
-        print(f"{'losses differ by':18} {difference:8.1e} at most, over {len(plain)} steps")
-        print(f"{'disk':18} {folder_bytes(folder) / 2**20:8.1f} MiB for {wanted.images} images")
-        print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+        found = alternate(wanted.rounds, ways(root, Path(scratch), wanted, losses))
+    difference = float(np.abs(np.subtract(losses[PEER], losses[_OURS])).max())
+    peer, ours = found[PEER], found[_OURS]
+    claims = [
+        Claim(f"seconds of {wanted.epochs} epochs", ratio(peer, ours), at_least=AT_LEAST),
+        Claim("of the processor", ratio(peer, ours, "cpu_seconds")),
+        Claim("largest difference of a step's losses", difference, at_most=0, unit=""),
+    ]
+    notes = [f"{wanted.images} images of {_SIDE_PX} px, {torch.get_num_threads()} threads"]
+    packages = ["torch", "lightning", "open_clip_torch"]
+    return report(CLAIM, found.values(), claims, packages=packages, wanted=wanted, notes=notes)
 
 
 if __name__ == "__main__":
-    main()
+    main_guard(main)

@@ -23,6 +23,10 @@ from clad.cli.stages import evaluate_test, train
 from clad.metrics.bootstrap import bootstrap_intervals
 from clad.metrics.evaluate import evaluate
 
+CLAIM = "What a handful of labelled defects adds to good images"
+PEER = "good images alone"
+NEEDS = ("offline", "data")
+
 _COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
 
 

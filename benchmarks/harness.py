@@ -230,16 +230,26 @@ def table(rows: Sequence[Measured], columns: Sequence[str] | None = None) -> lis
     shown = [each for each in _QUANTITIES if any(getattr(row, each) for row in rows)]
     if columns is None:
         columns = list(dict.fromkeys(key for row in rows for key in row.values))
-    header = ["", *(cell for q in shown for cell in (_QUANTITIES[q], "min to max")), *columns]
-    cells = [header]
+    # One round has no spread.
+    varies = any(len(getattr(row, each)) > 1 for row in rows for each in shown)
+    header = [""]
+    for each in shown:
+        header += [_QUANTITIES[each], "min to max"] if varies else [_QUANTITIES[each]]
+    cells = [[*header, *columns]]
     for row in rows:
         line = [row.name]
         for each in shown:
-            low_high = [number(v) for v in row.spread(each)] if getattr(row, each) else None
-            line += [number(row.median(each)), " to ".join(low_high)] if low_high else ["", ""]
+            line += _quantity(row, each)[: 2 if varies else 1]
         line += [v if isinstance(v := row.values.get(c, ""), str) else number(v) for c in columns]
         cells.append(line)
     return cells
+
+
+def _quantity(row: Measured, each: Quantity) -> list[str]:
+    """Median and spread; empty where the row has none."""
+    if not getattr(row, each):
+        return ["", ""]
+    return [number(row.median(each)), " to ".join(number(end) for end in row.spread(each))]
 
 
 def number(value: float) -> str:

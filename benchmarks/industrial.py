@@ -36,6 +36,10 @@ from clad.metrics.evaluate import Evaluation, evaluate
 from clad.reports.files import read_json
 from clad.reports.run_directory import METRICS
 
+CLAIM = "CLAD from good images finds defects that a plain patch memory misses"
+PEER = "patch memory"
+NEEDS = ("offline", "data")
+
 _COLUMNS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_aupro")
 _SETS = {
     "transistor": "mvtec_ad/transistor",

@@ -5,14 +5,16 @@
 Recipe `joint_parts_and_faces` three times, with the same seed and number of steps: on both domains,
 on the parts alone and on the faces alone. A single model sees its domain twice as often as the
 joint one does. Parts are the solar cells of the package `elpv-dataset`, faces the folder
-`faces/real_vs_stylegan2` of DIR (or DIR itself, if it holds `train/`). Both models of a domain are
-tested on the same images. Image AUROC is averaged over the categories of a domain; intervals are
-95 % bootstrap intervals over test images, and say nothing of another seed.
+`faces/real_vs_stylegan2` of DIR (or DIR itself, if it holds `train/`), which CLAD_BENCHMARK_DATA
+names, too. Both models of a domain are tested on the same images. Image AUROC is averaged over the
+categories of a domain; intervals are 95 % bootstrap intervals over test images, and say nothing of
+another seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +26,10 @@ from clad.cli.stages import evaluate_test, train
 from clad.metrics.bootstrap import Interval, bootstrap_intervals
 from clad.metrics.collector import CollectedPredictions
 from clad.metrics.evaluate import evaluate
+
+CLAIM = "One model for parts and faces beside a model of each"
+PEER = "a model of each domain"
+NEEDS = ("offline", "data")
 
 _RECIPE = "joint_parts_and_faces.yaml"
 _FACES = Path("faces", "real_vs_stylegan2")
@@ -67,11 +73,14 @@ def result_on(collected: CollectedPredictions, domain: str) -> Result:
 def main() -> None:
     """Train the three models and print the table."""
     parser = argparse.ArgumentParser(description="one model for parts and faces beside two")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the faces")
+    base = os.environ.get("CLAD_BENCHMARK_DATA")
+    parser.add_argument("--data", type=Path, default=base, help="folder with the faces")
     parser.add_argument("--steps", type=int, default=200, help="training batches of each model")
     parser.add_argument("--image-size", type=int, default=256, help="side in pixels")
     parser.add_argument("--output", type=Path, help="where the three runs are kept")
     wanted = parser.parse_args()
+    if wanted.data is None:
+        parser.error("expected --data DIR or CLAD_BENCHMARK_DATA, got neither")
     expect_packages()
     output = wanted.output or Path(tempfile.mkdtemp(prefix="joint_"))
     faces = wanted.data if (wanted.data / "train").is_dir() else wanted.data / _FACES

@@ -10,6 +10,8 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from clad.version import __version__
+
 
 def machine_line() -> str:
     """Processor, usable cores, memory, GPU (if torch is loaded and sees one) and system."""
@@ -29,8 +31,8 @@ def machine_line() -> str:
 
 
 def versions_line(packages: Iterable[str] = ()) -> str:
-    """Versions of Python and of distributions (their names on the registry)."""
-    found = [f"Python {platform.python_version()}"]
+    """Versions of Python, of clad and of distributions (their names on the registry)."""
+    found = [f"Python {platform.python_version()}", f"clad {__version__}"]
     for package in dict.fromkeys(packages):
         try:
             found.append(f"{package} {metadata.version(package)}")

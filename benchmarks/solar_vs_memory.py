@@ -24,6 +24,10 @@ from clad.cli.session import Session, open_session
 from clad.cli.stages import evaluate_test, train
 from clad.metrics.collector import CollectedPredictions
 
+CLAIM = "CLAD finds defects of solar cells that a plain patch memory misses"
+PEER = "patch memory"
+NEEDS = ("offline",)
+
 _GOOD_ONLY = (
     "--data.synthesis_probability=0.6",
     "--model.head.init_args.score_weights=[0.5,0.5,0.5,0.5,0.0,1.0]",

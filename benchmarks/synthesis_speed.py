@@ -16,6 +16,10 @@ from skimage import data
 
 from clad.synthesis.base import Synthesizer
 
+CLAIM = "Milliseconds per image of every generator of defects"
+PEER = ""
+NEEDS = ()
+
 CONFIGS = Path(__file__).parents[1] / "configs" / "synthesis"
 REPEATS = 150
 

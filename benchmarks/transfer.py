@@ -26,6 +26,10 @@ from clad.cli.stages import evaluate_test, train
 from clad.metrics.bootstrap import bootstrap_intervals
 from clad.metrics.evaluate import evaluate
 
+CLAIM = "Words learned on some parts serve others that were never seen"
+PEER = "chance"
+NEEDS = ("offline", "data")
+
 _FOLDERS = {"transistor": "mvtec_ad/transistor", "magnetic_tile": "magnetic_tile"}
 _RUNS = (
     (("magnetic_tile", "solar_cells"), "transistor"),

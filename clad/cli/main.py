@@ -38,6 +38,7 @@ VERBS = {
     "lint": Verb("lint", "what file formats and sizes give away of the labels"),
     "report": Verb("report", "one page of a tested run: numbers, curves, heat maps"),
     "demo": Verb("demo", "train and test on real solar cells, then write the report"),
+    "bench": Verb("bench", "what is claimed, measured beside its peer"),
     "download": Verb("download", "fetch MVTec AD or VisA from their owners"),
 }
 
