@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check_docs
 import pytest
 from tiny_recipe import Shown, clad
 
@@ -211,3 +212,16 @@ def test_written_page_has_command_table_and_verdict(folder: Path, tmp_path: Path
     assert "```bash\npython benchmarks/fast.py --times 4\n```" in text
     assert "| theirs | 4 | 4 to 4 |" in text
     assert "- time: 4 x, claimed at least 2 x: **reached**" in text
+
+
+def test_example_of_the_documentation_works(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/benchmarking.md").read_text()
+    (block,) = [body for _, language, body in check_docs.fences(text) if language == "python"]
+    (tmp_path / "my_claim.py").write_text(block)
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
+    assert bench(tmp_path, "my_claim", "--rounds", "3").status in (0, 1), "whatever the ratio is"
+    printed = capfd.readouterr().out
+    assert "numbers in no order" in printed
+    assert re.search(r"^seconds: .*, claimed at least 2 x: (reached|missed)$", printed, re.M)
