@@ -31,14 +31,19 @@ class MiniLMTower(Tower, ABC):
     is_aligned = False
     embed_dim = 384
 
-    def load_text(self) -> None:
-        """Load model and tokenizer; called once, by the subclass's constructor."""
-        text: tuple[Any, Any] = load_minilm()
+    def load_text(self, words: bool = True) -> None:
+        """Load model and tokenizer; called once, by the subclass's constructor.
+
+        Args:
+            words: False loads nothing, and words are refused.
+        """
+        text: tuple[Any, Any] = load_minilm() if words else (None, None)
         self.text_model, self.tokenizer = text
         self.text_projection: nn.Module = nn.Identity()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """(N, T) int64 word-piece ids, padded with 0 to the longest text of the call."""
+        self._expect_text()
         ids = self.tokenizer(list(texts), padding=True, return_tensors="pt")["input_ids"]
         if ids.shape[1] > MAX_TOKENS:
             longest = max(texts, key=len)
@@ -67,16 +72,27 @@ class MiniLMTower(Tower, ABC):
 
     def text_parts(self) -> EncoderParts:
         """The 6 layers of MiniLM; nothing comes after them."""
+        self._expect_text()
         layers = self.text_model.encoder.layer
         return EncoderParts(tuple(Block(layer, self.embed_dim) for layer in layers), ())
 
     def text_parameters(self) -> Iterator[nn.Parameter]:
         """Weights of MiniLM, and of what replaced the projection that it lacks."""
+        if self.text_model is None:
+            return iter(())
         return chain(self.text_model.parameters(), self.text_projection.parameters())
 
     def replace_text_projection(self, projection: nn.Module) -> None:
         """Let text embeddings be ``projection`` of the means, (N, 384) -> (N, 384)."""
+        self._expect_text()
         self.text_projection = projection
+
+    def _expect_text(self) -> None:
+        if self.text_model is None:
+            raise ValueError(
+                f"expected a {type(self).__name__} with words, got one without its text side; "
+                "set model.tower.init_args.words to true"
+            )
 
 
 def load_minilm() -> tuple[nn.Module, Any]:

