@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -23,25 +22,15 @@ from clad.precision import Precision, tower_precision
 from clad.prompts.words import as_category
 from clad.tasks.anomaly_model import AnomalyModel
 from clad.tasks.calibration import too_few_for_threshold
+from clad.tasks.fresh_normals import NormalsSeen, attach_anew
 from clad.tasks.preparation import num_held_out_beside
 from clad.tasks.recipe import Recipe, read_recipe, run_files
 from clad.tasks.requirements import expect_no_training
+from clad.tasks.rethreshold import without_validation
 from clad.types import Batch
 
 NAMELESS = "object"
 """Category of a recipe without words, if nobody names one."""
-
-
-class NormalsSeen(NamedTuple):
-    """What ``Detector.observe_normal`` did with the images.
-
-    Args:
-        num_references: Shown to the head.
-        num_held_out: Kept from it, to fit scales and the threshold on.
-    """
-
-    num_references: int
-    num_held_out: int
 
 
 class Detector:
@@ -151,6 +140,21 @@ class Detector:
         """What the threshold was fitted on, in words; why there is none, if there is none."""
         return self.task.threshold_source
 
+    @property
+    def calibration_source(self) -> str:
+        """On what percentiles and probabilities rest, in words; why there are none."""
+        return self.task.thresholds_fitted.calibration_source
+
+    def set_threshold(
+        self, value: float | None = None, false_alarm_budget: float | None = None
+    ) -> None:
+        """As that of the task; normal images observed afterwards follow the same rule.
+
+        Raises:
+            ValueError: If a trained threshold is to be fitted anew and no scores were kept.
+        """
+        self.task.set_threshold(value, false_alarm_budget)
+
     def observe_normal(
         self,
         images: Iterable[ImageLike],
@@ -183,9 +187,10 @@ class Detector:
         held_out = [loaded[n] for n in sorted(order[:count])]
         references = [loaded[n] for n in sorted(order[count:])]
         if self.categories != (name,):
-            self._attach_anew(name)
+            attach_anew(self.task, name)
         if not held_out:
-            self.task.thresholds_fitted = too_few_for_threshold(len(loaded), budget)
+            none = too_few_for_threshold(len(loaded), budget)
+            self.task.thresholds_fitted = without_validation(self.task.metrics, (name,), none)
         with tower_precision(self.precision, self.task.device):
             self.task.observe(
                 partial(self._batches, references, name),
@@ -234,7 +239,8 @@ class Detector:
     def _score_batch(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[ScoredImage]:
         with torch.inference_mode(), tower_precision(self.precision, self.task.device):
             found = self.task.describe(batch_of(loaded, name).to(self.task.device)).to("cpu")
-        threshold = (self.task.thresholds or {}).get(name)
+        fitted = self.task.thresholds_fitted
+        threshold = fitted.of(name)
         scores = found.scores.double().tolist()
         for row, image in enumerate(loaded):
             values = None if found.maps is None else found.maps[row].detach().float().numpy()
@@ -248,6 +254,7 @@ class Detector:
                 words=found.words[row] if found.words else (),
                 region_words=found.region_words[row] if found.region_words else (),
                 threshold=threshold,
+                standing=fitted.standing(name, scores[row]),
             )
 
     def _choose(self, category: str | None, is_new_allowed: bool = False) -> str:
@@ -275,19 +282,6 @@ class Detector:
         # Words and learned parts speak of any object; only a threshold belongs to one.
         self.task.class_names = (*known, name)
         return name
-
-    def _attach_anew(self, name: str) -> None:
-        """Make room for references of one category; what is known of others is dropped."""
-        head = self.task.head
-        if head.knows_categories:
-            if any(parameter.requires_grad for parameter in head.parameters()):
-                raise ValueError(
-                    f"expected the one object that {type(head).__name__} was trained on, got "
-                    f"{name!r} beside {', '.join(self.categories)}; train on its images alone"
-                )
-            head.attach(self.task.tower, (name,))
-            head.to(self.task.device)
-        self.task.class_names = (name,)
 
     def _load(
         self, images: Iterable[ImageLike], on_unreadable: OnUnreadable | None

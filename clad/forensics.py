@@ -17,6 +17,7 @@ from clad.faces.base import DetectedFace, FaceDetector, ImageArray
 from clad.faces.crop import MARGIN, crop_face, paste_map
 from clad.faces.video import Frame, VideoFrames, read_frames
 from clad.faces.video_files import frame_path, is_video
+from clad.metrics.score_calibration import NO_STANDING, Standing
 from clad.metrics.settings import STANDARD, VideoScore
 from clad.metrics.video import video_score
 
@@ -96,6 +97,8 @@ class ScoredFile:
         threshold: Score at or above which it is called fake; None where none was fitted.
         statuses: What is to be known of it: ``ok`` alone, or some of the others.
         notes: A sentence for each status but ``ok``.
+        standing: What validation says about the score: that of frames of one about a photo, that of
+            videos about a video, if their frames became one score by the same rule.
     """
 
     path: Path
@@ -105,6 +108,7 @@ class ScoredFile:
     threshold: float | None
     statuses: tuple[Status, ...]
     notes: tuple[str, ...] = ()
+    standing: Standing = NO_STANDING
 
     @property
     def is_fake(self) -> bool | None:
@@ -177,10 +181,11 @@ class Forensics:
         except (ValueError, OSError) as error:
             return ScoredFile(path, False, (), None, None, (UNREADABLE,), (str(error),))
         (frame,), threshold = self._score_frames([Frame(0, image)], [path])
-        if frame.has_face:
-            return ScoredFile(path, False, (frame,), frame.score, threshold, (OK,))
-        note = "no face was found; the whole image was scored"
-        return ScoredFile(path, False, (frame,), frame.score, threshold, (NO_FACE,), (note,))
+        standing = self._standing(frame.score, "frame")
+        status, notes = OK, ()
+        if not frame.has_face:
+            status, notes = NO_FACE, ("no face was found; the whole image was scored",)
+        return ScoredFile(path, False, (frame,), frame.score, threshold, (status,), notes, standing)
 
     def _score_video(self, path: Path) -> ScoredFile:
         video = read_frames(path, self.num_frames)
@@ -190,7 +195,22 @@ class Forensics:
         frames, threshold = self._score_frames(video.frames, names)
         score = video_score(np.array([frame.score for frame in frames]), self.rule, self.top_k)
         statuses, notes = _statuses(video, frames)
-        return ScoredFile(path, True, tuple(frames), score, threshold, statuses, notes)
+        standing = self._standing(score, "video")
+        return ScoredFile(path, True, tuple(frames), score, threshold, statuses, notes, standing)
+
+    def _standing(self, score: float, level: str) -> Standing:
+        """By validation scores that came about as this one did."""
+        task = self.detector.task
+        category = self.category or self.detector.categories[0]
+        fitted = task.thresholds_fitted
+        known = fitted.levels.get(level)
+        if level == "frame" and (known is None or not known.calibrations):
+            known = fitted  # every image was a frame of its own
+        if level == "frame" and known is not None:
+            return known.standing(category, score)
+        rule, top_k = task.metrics.video_score, task.metrics.top_k
+        is_same = rule == self.rule and (rule != "top_k" or top_k == self.top_k)
+        return known.standing(category, score) if known is not None and is_same else NO_STANDING
 
     def _score_frames(
         self, frames: Sequence[Frame], paths: Sequence[Path]

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from clad.cli.errors import one_sentence
+from clad.cli.standing import standing_phrase
 from clad.forensics import OK, ScoredFace, ScoredFile, ScoredFrame
+from clad.metrics.score_calibration import Standing
 from clad.reports.files import write_text
 
 SCORES, FACES = "scores.csv", "face_scores.csv"
@@ -21,6 +23,7 @@ _SHOWN_FRAMES = 3
 
 _FILE_COLUMNS = (
     "path", "kind", "status", "score", "threshold", "is_fake", "frames", "frames_with_face", "note",
+    *Standing._fields,
 )  # fmt: skip
 _FACE_COLUMNS = (
     "path", "frame", "face", "has_face", "top", "left", "bottom", "right", "confidence", "score",
@@ -43,6 +46,8 @@ def lines_of(scored: ScoredFile, root: Path, rule: str) -> list[str]:
     parts.append(f"score {scored.score:.4g}")
     if scored.threshold is not None:
         parts.append(f"threshold {scored.threshold:.4g}")
+    if phrase := standing_phrase(scored.standing, "video" if scored.is_video else "image"):
+        parts.append(phrase)
     if scored.is_video:
         count = len(scored.frames)
         parts.append(f"{rule} of {count} frames")
@@ -106,6 +111,7 @@ def _file_row(scored: ScoredFile) -> list[object]:
         len(scored.frames),
         scored.num_with_face,
         "; ".join(map(one_sentence, scored.notes)),
+        *map(_number, scored.standing),
     ]
 
 

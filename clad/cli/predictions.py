@@ -6,7 +6,8 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from PIL import Image
 from clad.data.images import ImageArray, decode_image, resize_image
 from clad.explain.scored_image import ScoredImage
 from clad.explain.vocabulary import DescribedPrediction, RankedDescription
+from clad.metrics.score_calibration import Standing
 from clad.reports.files import write_text
 from clad.reports.gallery import colour_scale, thresholds_of_images
 from clad.reports.overlay import overlay
@@ -88,17 +90,26 @@ class PredictionWriter:
             with (self.folder / _UNSCALED).open("ab") as file:
                 file.write(image.model_map.tobytes())
 
-    def finish(self, thresholds: Mapping[str, float] | None) -> Written:
+    def finish(
+        self,
+        thresholds: Mapping[str, float] | None,
+        standing: Callable[[str, float], Standing] | None = None,
+    ) -> Written:
         """Write the table and the pictures.
 
         Args:
             thresholds: Category name -> threshold on raw scores, or None.
+            standing: (category name, raw score) -> where it stands; None leaves what images bring.
 
         Raises:
             ValueError: If nothing was predicted.
         """
         if not self._rows:
             raise ValueError("expected images to predict, got none; check data.root")
+        if standing is not None:
+            self._rows = [
+                replace(row, standing=standing(row.category, row.score)) for row in self._rows
+            ]
         scores = np.array([row.score for row in self._rows])
         limits = thresholds_of_images([row.category for row in self._rows], thresholds)
         write_text(self.folder / SCORES, scores_table(self._rows, limits))
@@ -132,9 +143,9 @@ class PredictionWriter:
 
 
 def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> str:
-    """Comma-separated values, one line per image: score, verdict, hottest region, first words.
+    """Comma-separated values, one line per image: score, verdict, standing, region, first words.
 
-    Columns of regions and words are left out where no image has them.
+    Columns of standing, regions and words are left out where no image has them.
 
     Args:
         rows: Images.
@@ -143,13 +154,16 @@ def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> st
     has_boxes, has_words = any(row.regions for row in rows), any(row.words for row in rows)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    header = [*_COLUMNS, *(_BOX if has_boxes else ())]
+    standings = [n for n in Standing._fields if any(getattr(r, n) is not None for r in rows)]
+    header = [*_COLUMNS, *standings, *(_BOX if has_boxes else ())]
     if has_words:
         header += [f"{name}_{place}" for place in range(1, NUM_WORDS + 1) for name in _WORD]
     writer.writerow(header)
     for row, limit in zip(rows, limits.tolist(), strict=True):
         judged = ["", ""] if np.isnan(limit) else [repr(limit), int(row.score >= limit)]
         cells = [row.name, row.category, repr(row.score), *judged]
+        known = [getattr(row, name) for name in standings]
+        cells += ["" if value is None else repr(value) for value in known]
         if has_boxes:
             cells += row.regions[0].box if row.regions else [""] * len(_BOX)
         if has_words:

@@ -15,6 +15,7 @@ from clad.cli.config_files import check_files, find_recipe
 from clad.cli.errors import DONE, FAILED, Parser, UsageError
 from clad.cli.run_folders import create_run_dir, remove_if_empty
 from clad.cli.score_inputs import ImageFiles, Unreadable, choose_normal, expect_way, find_images
+from clad.cli.score_threshold import add_threshold_options
 
 if TYPE_CHECKING:
     from clad.detector import Detector
@@ -56,9 +57,13 @@ def run(verb: str, arguments: list[str]) -> int:
     quieten()
     unreadable = Unreadable()
     detector = _build(wanted, recipes)
+    if wanted.threshold is not None or wanted.false_alarms is not None:
+        detector.set_threshold(wanted.threshold, wanted.false_alarms)
     if normal is not None:
         _observe(detector, normal, wanted, unreadable)
     print(f"threshold: {detector.threshold_source}", flush=True)
+    if not detector.calibration_source.startswith("none"):
+        print(f"calibration: {detector.calibration_source}", flush=True)
     folder = wanted.output or create_run_dir(_RUNS, datetime.now().astimezone())
     try:
         _score(detector, images, wanted.object, folder, unreadable)
@@ -108,6 +113,7 @@ def _parser(verb: str) -> Parser:
     parser.add_argument(
         "--model", metavar="RUN", type=Path, help="run directory of `clad fit`, or its checkpoint"
     )
+    add_threshold_options(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",

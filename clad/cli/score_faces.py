@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clad.cli.errors import DONE, FAILED, Parser, UsageError
 from clad.cli.face_media import Media, default_detector, find_media, load_detector
 from clad.cli.run_folders import create_run_dir, remove_if_empty
+from clad.cli.score_threshold import add_threshold_options
 
 if TYPE_CHECKING:
     from clad.detector import Detector
@@ -53,6 +54,8 @@ def run(verb: str, arguments: list[str]) -> int:
     from clad.forensics import Forensics
 
     detector = Detector.load(model)
+    if wanted.threshold is not None or wanted.false_alarms is not None:
+        detector.set_threshold(wanted.threshold, wanted.false_alarms)
     forensics = Forensics(
         detector,
         finder,
@@ -65,6 +68,8 @@ def run(verb: str, arguments: list[str]) -> int:
         wanted.align,
     )
     print(f"threshold: {detector.threshold_source}", flush=True)
+    if not detector.calibration_source.startswith("none"):
+        print(f"calibration: {detector.calibration_source}", flush=True)
     folder = wanted.output or create_run_dir(_RUNS, datetime.now().astimezone())
     try:
         return _score(forensics, media, folder, wanted)
@@ -108,6 +113,7 @@ def _parser(verb: str) -> Parser:
     )  # fmt: skip
     add("--size", metavar="PX", type=int, default=256, help="side of the crops; default 256")
     add("--align", action="store_true", help="turn faces upright first, if training data were")
+    add_threshold_options(parser)
     add("--object", metavar="NAME", help="which category faces are, for runs that know several")
     add(
         "--output", metavar="DIR", type=Path,

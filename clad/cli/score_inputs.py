@@ -79,6 +79,11 @@ def expect_way(wanted: Namespace) -> None:
         )
     if wanted.k is not None and wanted.k < 1:
         raise UsageError(f"expected --k to be at least 1, got {wanted.k}")
+    if wanted.false_alarms is not None and wanted.normal is None and wanted.model is None:
+        raise UsageError(
+            "expected --normal DIR or --model RUN beside --false-alarms, got neither; a threshold "
+            "for a share of false alarms is fitted on scores of normal images"
+        )
     if wanted.normal is None and wanted.model is None and not wanted.config:
         raise UsageError(
             "expected --normal DIR, --model RUN or --config FILE, got none: the image and text "

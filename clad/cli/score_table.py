@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clad.cli.predictions import NUM_WORDS
+from clad.cli.standing import TITLES, standing_cells
 from clad.explain.scored_image import ScoredImage
 from clad.reports.tables import display_width
 
@@ -16,9 +17,10 @@ _NOTHING = "-"
 
 
 def table(images: Sequence[ScoredImage], root: Path) -> str:
-    """Columns of file, score, verdict, hottest region and words; the latter two of anomalous ones.
+    """Columns of file, score, verdict, standing, hottest region, words; the last two of anomalies.
 
-    Verdicts are left out where there is no threshold, words where there are none.
+    Columns are left out where nothing stands in them. A score that no normal validation image
+    reaches has ``<`` before its expected false alarms: those images cannot tell how few they are.
 
     Args:
         images: At least one.
@@ -26,10 +28,12 @@ def table(images: Sequence[ScoredImage], root: Path) -> str:
     """
     shown = sorted(images, key=lambda image: -image.score)[:MOST_ROWS]
     has_verdicts = any(image.threshold is not None for image in images)
+    standings = [name for name in TITLES if any(getattr(i, name) is not None for i in images)]
     has_regions = any(image.regions for image in images)
     has_words = any(image.words for image in images)
     rows = [["file", "score"]]
     rows[0] += ["verdict"] if has_verdicts else []
+    rows[0] += [TITLES[name] for name in standings]
     rows[0] += ["top,left,bottom,right"] if has_regions else []
     rows[0] += ["words (similarity)"] if has_words else []
     for image in shown:
@@ -37,6 +41,8 @@ def table(images: Sequence[ScoredImage], root: Path) -> str:
         name = path.relative_to(root) if path.is_relative_to(root) else path
         row = [str(name), f"{image.score:.4g}"]
         row += [_verdict(image)] if has_verdicts else []
+        cells = standing_cells(image.standing)
+        row += [cells[name] for name in standings]
         row += [_region(image)] if has_regions else []
         row += [_words(image)] if has_words else []
         rows.append(row)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clad.cli.calibration_lines import calibration_lines
 from clad.cli.callbacks import KeepPredictions
 from clad.cli.errors import UsageError
 from clad.cli.predictions import MAPS, SCORES, PredictionWriter
@@ -95,6 +96,7 @@ def evaluate_test(session: Session) -> Evaluation | None:
             task.evaluation,
             thresholds=task.thresholds,
             threshold_source=task.threshold_source,
+            calibrations=task.thresholds_fitted.calibrations,
             card=_card(session),
             data=session.data.fingerprint(),
             load_image=load_image,
@@ -146,8 +148,11 @@ def predict(session: Session) -> None:
         ),
     )
     with session.task.watch(WRITE):
-        written = writer.finish(session.task.thresholds)
+        fitted = session.task.thresholds_fitted
+        written = writer.finish(session.task.thresholds, fitted.standing)
         write_json(session.run_dir / CARD, _card(session))
+    _tell(session, f"threshold: {session.task.threshold_source}")
+    _tell(session, f"calibration: {fitted.calibration_source}")
     called = "" if written.num_called is None else f", {written.num_called} called anomalous"
     _tell(session, f"{written.num_images} images{called}")
     _tell(session, f"scores: {folder / SCORES}")
@@ -204,6 +209,8 @@ def _print_table(session: Session, evaluation: Evaluation) -> None:
     ]
     result = f"; mean {', mean '.join(at_threshold)}" if at_threshold else ""
     print(f"threshold: {session.task.threshold_source}{result}")
+    for line in calibration_lines(evaluation, session.task.thresholds_fitted):
+        print(line)
 
 
 def _tell(session: Session, sentence: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clad.explain.vocabulary import RankedDescription
+from clad.metrics.score_calibration import NO_STANDING, Standing
 from clad.types import Region
 
 
@@ -29,6 +30,7 @@ class ScoredImage:
             empty where the recipe has no descriptions.
         region_words: The same of the hottest region.
         threshold: Score at or above which it is called anomalous; None where none was fitted.
+        standing: What validation says about the score; three times None where it says nothing.
     """
 
     name: str
@@ -40,11 +42,27 @@ class ScoredImage:
     words: tuple[RankedDescription, ...] = ()
     region_words: tuple[RankedDescription, ...] = ()
     threshold: float | None = None
+    standing: Standing = NO_STANDING
 
     @property
     def is_anomalous(self) -> bool | None:
         """The verdict; None without a threshold."""
         return None if self.threshold is None else self.score >= self.threshold
+
+    @property
+    def percentile(self) -> float | None:
+        """So many percent of the normal validation images score lower."""
+        return self.standing.percentile
+
+    @property
+    def false_alarms_per_1000(self) -> float | None:
+        """At most so many of 1,000 new normal images are expected to score as high."""
+        return self.standing.false_alarms_per_1000
+
+    @property
+    def probability(self) -> float | None:
+        """Of being anomalous, in [0, 1]; None without labelled validation images."""
+        return self.standing.probability
 
     @property
     def map(self) -> NDArray[np.float32] | None:

@@ -8,6 +8,7 @@ from string import Template
 
 from clad.metrics.bootstrap import bootstrap_intervals
 from clad.metrics.faces import groups_to_draw
+from clad.reports.calibration_section import calibration_section
 from clad.reports.card_section import notes_section, readable_time, run_card_section
 from clad.reports.face_section import faces_section
 from clad.reports.files import write_text
@@ -55,6 +56,7 @@ def render(run: Run) -> str:
         **({} if faces is None else {"faces": ("Faces", faces)}),
         "curves": ("Curves", curves_section(run)),
         "scores": ("Scores", histograms_section(run)),
+        "calibration": ("Calibration", calibration_section(run)),
         "gallery": ("Gallery", gallery_section(run)),
         "run": ("Run card", run_card_section(run)),
         "notes": ("Notes", notes_section(run)),

@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clad.metrics.calibrated import STANDINGS, standing_columns
 from clad.metrics.collector import CollectedPredictions
 from clad.metrics.evaluate import Evaluation
+from clad.metrics.score_calibration import Calibration, describe_calibrations
 from clad.reports.files import read_json, write_atomically, write_json
 from clad.reports.gallery import Gallery, LoadImage, Picks, build_gallery, thresholds_of_images
 from clad.samples import Origin
@@ -49,6 +51,8 @@ class PredictionTable:
         parts: Named (N,) float64.
         origins: N frames and videos; empty where none is known.
         groups: N persons, videos or the like; empty where none is known.
+        standings: ``percentile``, ``false_alarms_per_1000``, ``probability`` -> (N,) float64, NaN
+            where unknown; those that are known of some image.
     """
 
     paths: tuple[str, ...]
@@ -60,6 +64,7 @@ class PredictionTable:
     parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     origins: tuple[Origin | None, ...] = ()
     groups: tuple[str | None, ...] = ()
+    standings: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -94,6 +99,7 @@ def write_test_results(
     card: Mapping[str, Any],
     data: Mapping[str, Any],
     load_image: LoadImage,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> None:
     """Write everything of a run directory but ``config.yaml``.
 
@@ -106,13 +112,20 @@ def write_test_results(
         card: From ``run_card``.
         data: From ``clad.data.fingerprint``.
         load_image: (path, (height, width)) -> uint8 RGB, for the gallery.
+        calibrations: Category name -> what validation says about its scores.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     fitted = None if thresholds is None else {k: float(v) for k, v in thresholds.items()}
-    threshold = {"threshold": fitted, "threshold_source": threshold_source}
+    known = calibrations or {}
+    threshold = {
+        "threshold": fitted,
+        "threshold_source": threshold_source,
+        "calibration_source": describe_calibrations(known),
+    }
     write_json(run_dir / CARD, {**card, **threshold})
     write_json(run_dir / DATA, data)
-    _write_predictions(run_dir / PREDICTIONS, collected, thresholds)
+    standings = standing_columns(collected.scores, collected.categories, known)
+    _write_predictions(run_dir / PREDICTIONS, collected, thresholds, standings)
     _write_gallery(run_dir / GALLERY, build_gallery(collected, thresholds, load_image))
     # Last: whoever sees the metrics finds the rest.
     path = run_dir / METRICS
@@ -162,7 +175,10 @@ def read_run(run_dir: Path) -> Run:
 
 
 def _write_predictions(
-    path: Path, collected: CollectedPredictions, thresholds: Mapping[str, float] | None
+    path: Path,
+    collected: CollectedPredictions,
+    thresholds: Mapping[str, float] | None,
+    standings: Mapping[str, NDArray[np.float64]],
 ) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -175,6 +191,7 @@ def _write_predictions(
         "score": collected.scores,
         "threshold": thresholds_of_images(collected.categories, thresholds),
         **{_PART + name: values for name, values in collected.parts.items()},
+        **standings,
         **_origin_columns(collected.origins, collected.groups),
     }
     table = pyarrow.table(columns)
@@ -217,6 +234,7 @@ def _read_predictions(path: Path) -> PredictionTable:
         },
         origins=_read_origins({name: table[name].to_pylist() for name in _ORIGIN & known}),
         groups=tuple(table[_GROUP].to_pylist()) if _GROUP in known else (),
+        standings={name: numbers(name, np.float64) for name in STANDINGS if name in known},
     )
 
 

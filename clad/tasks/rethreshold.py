@@ -81,6 +81,8 @@ def rethreshold(
     rule = settings.threshold_rule
     if rule == "given":
         return given_thresholds(settings, class_names, found)
+    if found.rule == "given" and not found.calibrations:
+        return Thresholds({}, "none: the earlier one was given, and no normal scores are kept")
     if found.rule is None or not found.calibrations:
         return found  # kept by an older version, or nothing to fit on: as it is, with its source
     is_same_budget = false_alarm_budget == found.false_alarm_budget
@@ -106,12 +108,7 @@ def refit(stored: Thresholds, false_alarm_budget: float, unit: str = "image") ->
     Raises:
         ValueError: If no normal scores were kept.
     """
-    if not stored.calibrations:
-        raise ValueError(
-            "expected the scores of normal validation images, which a threshold for another share "
-            f"of false alarms is fitted on, got none ({stored.source}); train again with this "
-            "version and with validation images, or show normal images (--normal DIR)"
-        )
+    expect_kept_scores(stored)
     normals = {name: each.normals for name, each in stored.calibrations.items()}
     is_shared = stored.is_shared and stored.rule != "given"
     if is_shared:
@@ -137,6 +134,20 @@ def refit(stored: Thresholds, false_alarm_budget: float, unit: str = "image") ->
         false_alarm_budget=false_alarm_budget,
         one_threshold=one,
     )
+
+
+def expect_kept_scores(stored: Thresholds) -> None:
+    """Refuse thresholds that were fitted on scores which are gone.
+
+    Raises:
+        ValueError: If there are thresholds and no scores.
+    """
+    if stored.values and stored.rule != "given" and not stored.calibrations:
+        raise ValueError(
+            "expected the scores of normal validation images, which a threshold for another share "
+            f"of false alarms is fitted on, got none ({stored.source}); train again with this "
+            "version, or show normal images (--normal DIR)"
+        )
 
 
 def _with_settings(stored: Thresholds, settings: MetricSettings, unit: str = "image") -> Thresholds:

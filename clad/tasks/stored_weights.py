@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clad.checks import expect_range
 from clad.heads.base import Head
-from clad.metrics.settings import MetricSettings
+from clad.metrics.settings import MetricSettings, ThresholdRule
 from clad.prompts.base import PrototypeCache
 from clad.stopwatch import Watch, unwatched
 from clad.tasks.calibration import NO_THRESHOLDS
 from clad.tasks.checkpoint import expect_same_weights, read_entries, without_frozen
 from clad.tasks.parameter_counts import PartCount, parameter_counts
-from clad.tasks.rethreshold import rethreshold
+from clad.tasks.rethreshold import expect_kept_scores, rethreshold
 from clad.towers.base import Tower
 from clad.tuning.base import Tuning
 
@@ -73,6 +75,29 @@ class StoredWeights(nn.Module, ABC):
         expect_same_weights(checkpoint["state_dict"], self._kept())
         self._prototypes.clear()
         self._is_trained = True
+
+    def set_threshold(
+        self, value: float | None = None, false_alarm_budget: float | None = None
+    ) -> None:
+        """Call images anomalous from this score on, or from where this share of alarms is met.
+
+        Args:
+            value: Raw score for every category; None fits it to the budget.
+            false_alarm_budget: Accepted share of false alarms among normal images, in (0, 1); met
+                on the scores of normal images that the training kept. None leaves it.
+
+        Raises:
+            ValueError: If a trained threshold is to be fitted anew and no scores were kept.
+        """
+        if false_alarm_budget is not None:
+            expect_range("false_alarm_budget", false_alarm_budget, 1e-6, 1 - 1e-6)
+            expect_kept_scores(self.thresholds_fitted)
+            self.false_alarm_budget = false_alarm_budget
+        rule: ThresholdRule = "false_alarms" if value is None else "given"
+        self.metrics = replace(self.metrics, threshold_rule=rule, threshold=value)
+        self.thresholds_fitted = rethreshold(
+            self.thresholds_fitted, self.metrics, self.false_alarm_budget, self.class_names
+        )
 
     def _kept(self) -> dict[str, Tensor]:
         """What of this task goes into checkpoints."""
