@@ -182,7 +182,7 @@ class Forensics:
             return ScoredFile(path, False, (), None, None, (UNREADABLE,), (str(error),))
         (frame,), threshold = self._score_frames([Frame(0, image)], [path])
         standing = self._standing(frame.score, "frame")
-        status, notes = OK, ()
+        status, notes = OK, tuple[str, ...]()
         if not frame.has_face:
             status, notes = NO_FACE, ("no face was found; the whole image was scored",)
         return ScoredFile(path, False, (frame,), frame.score, threshold, (status,), notes, standing)

@@ -26,7 +26,9 @@ def standing_cells(standing: Standing) -> dict[str, str]:
         below = "<" if percentile == _BELOW_ALL else ""
         cells["false_alarms_per_1000"] = f"{below}{alarms:.3g}"
     if probability is not None:
-        cells["probability"] = f"{probability:.2f}" if probability >= 0.01 else f"{probability:.1g}"
+        # 1.00 only where nothing is missing.
+        shown = f"{probability:.2f}" if probability >= 0.01 else f"{probability:.1g}"
+        cells["probability"] = "0.99" if probability < 1 and shown == "1.00" else shown
     return cells
 
 

@@ -68,18 +68,32 @@ def test_a_folder_beside_many_good_parts_gets_verdicts(place) -> None:
     )
     assert "threshold: 19 normal validation images per category, at most 5.0% false" in shown.out
     header, *rows = rows_of(shown.out)
-    assert header == ["file", "score", "verdict", "top,left,bottom,right"]
+    assert header == [
+        "file", "score", "verdict", "percentile", "alarms/1000", "top,left,bottom,right",
+    ]  # fmt: skip
     values = [float(row[1]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert {row[0] for row in rows[:3]} == {f"b/{n:03d}.png" for n in range(3)}
     assert [row[2] for row in rows[:3]] == ["anomalous"] * 3
     for row in rows:
-        assert (row[3] == "-") == (row[2] == "normal")
+        assert (row[5] == "-") == (row[2] == "normal")
+        # 19 good parts were held out: 5 % of false alarms is what the highest of them allows.
+        assert (row[4] == "<50") == (row[3] == "100.0") == (row[2] == "anomalous")
     written = read_scores("out")
     assert [row["path"] for row in written] == [
         f"parts/{folder}/{n:03d}.png" for folder in "ab" for n in range(3)
     ]
     assert {row["category"] for row in written} == {"metal_nut"}
+    for row in written:
+        below = 19 * float(row["percentile"]) / 100
+        assert below == pytest.approx(round(below))
+        alarms = 1000 * (20 - below) / 20
+        assert float(row["false_alarms_per_1000"]) == pytest.approx(alarms)
+        assert "probability" not in row, "good parts alone do not give one"
+    assert (
+        "calibration: percentile among 19 normal validation images, false alarms no finer than 50 "
+        "per 1,000; probability none: no anomalous validation images, and normal ones" in shown.out
+    )
     called = sum(row["is_anomalous"] == "1" for row in written)
     assert f"6 images, {called} called anomalous" in shown.out
     pictures = sorted(p.relative_to("out/maps").as_posix() for p in Path("out").rglob("*.png"))

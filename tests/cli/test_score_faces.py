@@ -66,6 +66,11 @@ def test_photos_get_verdicts_faces_and_pictures(place) -> None:
     assert [rows[name]["is_fake"] for name in ("real", "fake")] == ["0", "1"]
     assert {rows[name]["status"] for name in ("real", "fake")} == {"ok"}
     assert "real.png: real, score" in shown.out
+    assert "calibration: percentile among 9 normal validation images" in shown.out
+    assert float(rows["fake"]["percentile"]) == 100
+    assert float(rows["fake"]["false_alarms_per_1000"]) == 100
+    assert rows["fake"]["probability"] == ""
+    assert "above 100.0 % of normal images, <100 false alarms/1000" in shown.out
     assert "fake.png: fake, score" in shown.out
     assert "3 of 3 files scored, " in shown.out
     large, small = (row for row in faces if row["path"].endswith("fake.png"))

@@ -79,7 +79,7 @@ def collected():
 def write_run(tmp_path):
     """Function: collected predictions -> a run directory with all files."""
 
-    def write(collected, thresholds="median", name="run"):
+    def write(collected, thresholds="median", name="run", calibrations=None, evaluation=None):
         if thresholds == "median":
             thresholds = {
                 c: float(np.median(collected.scores[collected.rows_of(c)])) + 0.1
@@ -88,12 +88,13 @@ def write_run(tmp_path):
         write_test_results(
             tmp_path / name,
             collected,
-            evaluate(collected, thresholds),
+            evaluation or evaluate(collected, thresholds),
             thresholds=thresholds,
             threshold_source="the 95 % quantile of validation normals",
             card=CARD,
             data=DATA,
             load_image=load_image,
+            calibrations=calibrations,
         )
         write_text(tmp_path / name / "config.yaml", "model:\n  head: <memory & text>\n")
         return tmp_path / name
