@@ -87,6 +87,19 @@ def test_the_accelerator_is_waited_for_at_every_change() -> None:
     assert watch.seconds["encode"] >= 0.03
 
 
+@pytest.mark.gpu
+def test_kernels_count_for_who_started_them() -> None:
+    watch = Stopwatch(torch.cuda.synchronize)
+    torch.cuda.synchronize()
+    watch.start()
+    with watch("encode"):
+        torch.cuda._sleep(200_000_000)  # cycles; returns at once
+    with watch("head"):
+        pass
+    watch.stop()
+    assert watch.seconds["encode"] > 0.02 > watch.seconds["head"]
+
+
 def test_unwatched_costs_a_call() -> None:
     assert unwatched("encode") is unwatched("head")
     with unwatched("encode"), unwatched("encode"):
