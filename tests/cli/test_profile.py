@@ -56,11 +56,11 @@ def test_seconds_land_in_the_row_of_what_was_slow(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = {
-        (dataset_module, "decode_image"): 0.01,
-        (FakeTower, "encode_pixels"): 0.3,
-        (NormalMemory, "forward"): 0.2,
-        (evaluation_steps, "evaluate"): 0.25,
-        (stages, "write_test_results"): 0.15,
+        (dataset_module, "decode_image"): 0.005,
+        (FakeTower, "encode_pixels"): 0.15,
+        (NormalMemory, "forward"): 0.1,
+        (evaluation_steps, "evaluate"): 0.12,
+        (stages, "write_test_results"): 0.08,
     }
     again(run_dir)  # imports what only testing needs
     for (owner, name), seconds in slow.items():
@@ -71,10 +71,10 @@ def test_seconds_land_in_the_row_of_what_was_slow(
     facts = profile_of(run_dir, "test")
     rows = facts["seconds"]
     for row, seconds in (
-        ("decode", NUM_TEST * 0.01), ("encode", 0.3), ("head", 0.2), ("metrics", 0.25),
-        ("write", 0.15),
+        ("decode", NUM_TEST * 0.005), ("encode", 0.15), ("head", 0.1), ("metrics", 0.12),
+        ("write", 0.08),
     ):  # fmt: skip
-        assert seconds <= rows[row] < seconds + 0.4, row
+        assert seconds <= rows[row] < seconds + 0.5, row
     assert max(rows["wait for data"], rows["transfer"], rows["words"]) < 0.1
     card = json.loads((run_dir / "run.json").read_text())
     assert sum(rows.values()) == pytest.approx(facts["total"], abs=0.01)

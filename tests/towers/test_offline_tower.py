@@ -193,7 +193,9 @@ class TestWithoutWords:
             wordless.text_parts,
             lambda: wordless.replace_text_projection(torch.nn.Identity()),
         ):
-            with pytest.raises(ValueError, match=r"OfflineTower with words, .* init_args\.words to true"):
+            with pytest.raises(
+                ValueError, match=r"OfflineTower with words, .* init_args\.words to true"
+            ):
                 ask()
 
     def test_neither_timm_nor_transformers_is_imported(self):
