@@ -67,9 +67,9 @@ def run(verb: str, arguments: list[str]) -> int:
         wanted.margin,
         wanted.align,
     )
-    print(f"threshold: {detector.threshold_source}", flush=True)
-    if not detector.calibration_source.startswith("none"):
-        print(f"calibration: {detector.calibration_source}", flush=True)
+    from clad.cli.standing import source_lines
+
+    print("\n".join(source_lines(detector)), flush=True)
     folder = wanted.output or create_run_dir(_RUNS, datetime.now().astimezone())
     try:
         return _score(forensics, media, folder, wanted)

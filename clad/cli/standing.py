@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from clad.metrics.score_calibration import Standing
+
+if TYPE_CHECKING:
+    from clad.detector import Detector
 
 TITLES = {
     "percentile": "percentile",
@@ -13,6 +18,15 @@ TITLES = {
 
 _NOTHING = "-"
 _BELOW_ALL = 100.0
+
+
+def source_lines(detector: Detector) -> list[str]:
+    """Where the threshold comes from, and, unless nothing at all is known, the calibration."""
+    lines = [f"threshold: {detector.threshold_source}"]
+    fitted = detector.task.thresholds_fitted
+    if fitted.values or fitted.calibrations:
+        lines.append(f"calibration: {detector.calibration_source}")
+    return lines
 
 
 def standing_cells(standing: Standing) -> dict[str, str]:

@@ -80,7 +80,7 @@ def test_good_parts_set_the_threshold_for_the_share_that_is_asked_for(place) -> 
     few = clad(*words, "--output=out", "--k=3", "--threshold=2.5")
     assert "threshold: given: 2.5 for every category" in few.out
     assert {row["threshold"] for row in rows_of("out/scores.csv")} == {"2.5"}
-    assert "calibration" not in few.out, "three parts are for comparison"
+    assert "calibration: none: no scores of normal validation images are kept" in few.out
 
 
 def test_words_alone_judge_by_a_given_threshold(place) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 
 from clad.heads.image_text import ImageText
 from clad.metrics.calibrated import BRIER, ECE, standing_columns, with_probabilities
@@ -22,6 +25,7 @@ from clad.tasks.checkpoint import read_entries, write_entries
 from clad.tasks.level_thresholds import fit_level_thresholds
 from clad.tasks.rethreshold import given_thresholds, refit, rethreshold, without_validation
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("nut", "tile")
 PLATT = MetricSettings()
 ASKED = np.linspace(-4, 8, 97)
@@ -251,3 +255,24 @@ def test_columns_of_many_images_are_those_of_each() -> None:
 def test_settings_that_mean_nothing_are_refused(values, message) -> None:
     with pytest.raises(ValueError, match=message):
         MetricSettings(**values)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs" / "metrics").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_file_of_settings_is_read(path) -> None:
+    content = yaml.safe_load(path.read_text())
+    assert set(content["model"]) == {"metrics"}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--metrics", type=MetricSettings)
+    found = parser.instantiate_classes(parser.parse_object(content["model"])).metrics
+    for name, value in content["model"]["metrics"].items():
+        assert getattr(found, name) == value
+
+
+def test_thresholds_per_category_are_read_from_the_command_line() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--metrics", type=MetricSettings)
+    words = ["--metrics.threshold_rule=given", "--metrics.threshold={nut: 0.7, tile: 2}"]
+    found = parser.instantiate_classes(parser.parse_args(words)).metrics
+    assert found.threshold == {"nut": 0.7, "tile": 2}
