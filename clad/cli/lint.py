@@ -40,7 +40,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
     quieten()
     data = read_data(configs, [f"{_ROOT}={wanted.root}", *options], f"clad {verb}")
-    splits = data.source.list_samples(data.root, data.categories, data.seed)
+    splits = data.source.list_samples(data.root, data.categories, data.split_seed)
     for note in splits.notes:
         print(note)
     if wanted.reencode is not None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import yaml
+
 from clad.cli.config_files import named_files, recipe_name
 from clad.cli.errors import Parser, UsageError
 from clad.cli.run_folders import last_checkpoint
@@ -30,7 +32,7 @@ HELP = (
     "--seeds 0,1,2 [--vary training|all] [--output DIR] trains and tests once per seed and prints "
     "mean and standard deviation."
 )
-_TRAINING, _DATA = "--seed_everything", "--data.seed"
+_TRAINING, _DATA, _SPLIT = "--seed_everything", "--data.seed", "--data.split_seed"
 _LARGEST = 2**32 - 1
 _FACES = ("image_eer", "frame_auroc", "video_auroc", "video_eer")
 """Shown besides the headlines, where they are measured."""
@@ -41,16 +43,16 @@ class Seeds(NamedTuple):
 
     Args:
         numbers: At least one, each once.
-        vary: ``training`` for the seed of the run, ``all`` for that of the data as well.
+        vary: ``training`` leaves splits and shots as they are, ``all`` draws them anew, too.
     """
 
     numbers: tuple[int, ...]
     vary: str
 
-    def words(self, seed: int) -> list[str]:
-        """Options of one run."""
-        given = [f"{_TRAINING}={seed}"]
-        return [*given, f"{_DATA}={seed}"] if self.vary == "all" else given
+    def words(self, seed: int, split_seed: int) -> list[str]:
+        """Options of one run; ``split_seed`` is the configuration's own."""
+        given = [f"{_TRAINING}={seed}", f"{_DATA}={seed}"]
+        return given if self.vary == "all" else [*given, f"{_SPLIT}={split_seed}"]
 
 
 class SeedRequest(NamedTuple):
@@ -72,8 +74,8 @@ def add_seed_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vary", metavar="WHAT", default="training",
-        help="what the seeds decide: `training` (default; weights and dropout, data.seed stays) or "
-        "`all` (data.seed, too: splits, order, augmentation, synthesis)",
+        help="what the seeds decide: `training` (default; new weights, dropout, order, "
+        "augmentation, synthesis) or `all` (also splits and shots, unless data.split_seed is set)",
     )  # fmt: skip
 
 
@@ -98,9 +100,9 @@ def read_seeds(text: str, vary: str, options: Sequence[str]) -> Seeds:
         )
     if vary not in ("training", "all"):
         raise UsageError(f"expected --vary to be training or all, got {vary!r}")
-    ours = (_TRAINING, _DATA) if vary == "all" else (_TRAINING,)
     for word in options:
-        if word.partition("=")[0] in ours:
+        is_data = word.partition("=")[0] == _DATA and vary == "all"
+        if is_data or word.partition("=")[0] == _TRAINING:
             raise UsageError(
                 f"expected no {word.partition('=')[0]} beside {OPTION}, which sets it; leave it out"
             )
@@ -160,7 +162,13 @@ def plan_seeds(seeds: Seeds, words: Sequence[str]) -> list[Planned]:
     Raises:
         UsageError: If a key, class, value or reference is wrong, with the alternatives.
     """
-    return [plan(f"seed {seed}", [*words, *seeds.words(seed)]) for seed in seeds.numbers]
+    from clad.cli.configuration import read_configuration
+
+    data = yaml.safe_load(read_configuration("fit", words))["data"]
+    split_seed = data["seed"] if data["split_seed"] is None else data["split_seed"]
+    return [
+        plan(f"seed {seed}", [*words, *seeds.words(seed, split_seed)]) for seed in seeds.numbers
+    ]
 
 
 def run_seeds(

@@ -63,6 +63,7 @@ class AnomalyDataModule(LightningDataModule):
         train_kinds: Kinds of anomalies that stay in training and validation (their defect types);
             empty leaves normal images only, None keeps all.
         seed: Decides splits, order, augmentation and synthesis; at least 0.
+        split_seed: Decides splits and shots in its place, at least 0; None takes ``seed``.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class AnomalyDataModule(LightningDataModule):
         paired_synthesis: bool = False,
         train_kinds: list[str] | None = None,
         seed: int = 42,
+        split_seed: int | None = None,
     ) -> None:
         super().__init__()
         expect_range("synthesis_probability", synthesis_probability, 0, 1)
         for name, value in (("train", train_batch_size), ("test", test_batch_size)):
             expect_range(f"{name}_batch_size", value, 1, float("inf"))
-        expect_range("seed", seed, 0, float("inf"))
+        for name, value in (("seed", seed), ("split_seed", split_seed or 0)):
+            expect_range(name, value, 0, float("inf"))
         self.source = source
         self.root = None if root is None else Path(root)
         self.categories = categories
@@ -110,6 +113,7 @@ class AnomalyDataModule(LightningDataModule):
         self.sampling = Sampling(*shares, fewest, expect_generator(paired_synthesis, synthesis))
         self.train_kinds = train_kinds
         self.seed = seed
+        self.split_seed = seed if split_seed is None else split_seed
         self.clock: LoadingClock | None = None
         self._splits: Splits | None = None
         self._features: FeatureStore | None = None
@@ -124,13 +128,13 @@ class AnomalyDataModule(LightningDataModule):
         del stage
         if self._splits is not None:
             return
-        splits = self.source.list_samples(self.root, self.categories, self.seed)
+        splits = self.source.list_samples(self.root, self.categories, self.split_seed)
         if not (splits.train or splits.validation or splits.test):
             raise ValueError(
                 f"expected images in {self.root}, found none for {self.source.name} "
                 f"(categories: {self.categories}); check data.root and data.categories"
             )
-        splits = self.few.apply(keep_trained_kinds(splits, self.train_kinds), self.seed)
+        splits = self.few.apply(keep_trained_kinds(splits, self.train_kinds), self.split_seed)
         check_disjoint(splits)
         self._splits = splits
         for note in splits.notes:

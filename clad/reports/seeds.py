@@ -17,10 +17,10 @@ JSON, MARKDOWN = "seeds.json", "seeds.md"
 _HEADER = ["category", "mean ± std", "min", "max", "n"]
 
 VARIED = {
-    "training": "what the seed of training draws (new weights, dropout); splits, order of images, "
-    "augmentation and synthesis stay, because data.seed does",
-    "all": "both seeds: new weights and dropout, and also splits, order of images, augmentation "
-    "and synthesis (data.seed); where a source splits at random, test images differ, too",
+    "training": "new weights, dropout, order of images, augmentation and synthesis; splits and "
+    "shots stay (data.split_seed)",
+    "all": "new weights, dropout, order of images, augmentation and synthesis, and also splits and "
+    "shots, unless data.split_seed is set; where a source splits at random, test images differ",
 }
 """What differs between seeds, by ``--vary``."""
 
@@ -168,7 +168,7 @@ def _sentences(report: SeedReport, found: Mapping[str, Mapping[str, Spread]]) ->
     yield f"varied: {VARIED[report.vary]}"
     every = [each for rows in found.values() for each in rows.values() if each.num]
     if num > 1 and every and all(each.low == each.high for each in every):
-        hint = "; --vary all changes data.seed, too" if report.vary == "training" else ""
+        hint = "; --vary all draws splits anew, too" if report.vary == "training" else ""
         yield f"every seed gave the same numbers: nothing here depends on what was varied{hint}"
 
 

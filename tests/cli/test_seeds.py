@@ -66,18 +66,24 @@ def test_seeds_of_training_keep_the_data_and_change_the_weights(shown: Shown) ->
     assert (first.predictions.scores != second.predictions.scores).any()
     configs = [yaml.safe_load(run.config) for run in (first, second)]
     assert [config["seed_everything"] for config in configs] == [0, 3]
-    assert [config["data"]["seed"] for config in configs] == [42, 42]
+    assert [config["data"]["seed"] for config in configs] == [0, 3]
+    assert [config["data"]["split_seed"] for config in configs] == [42, 42]
 
 
 def test_one_seed_is_what_fit_and_test_give(shown: Shown) -> None:
     place = "--trainer.default_root_dir=alone"
-    assert clad("fit", *BASE, "--seed_everything=3", place).status == 0
+    assert (
+        clad(
+            "fit", *BASE, "--seed_everything=3", "--data.seed=3", "--data.split_seed=42", place
+        ).status
+        == 0
+    )
     assert clad("test", "--ckpt_path=alone", place).status == 0
     one, other = read_run(Path("alone")), read_run(Path("seeds/seed_3"))
     assert one.evaluation == other.evaluation
     compared = clad("compare", "seeds/seed_0", "seeds/seed_3", "--resamples=50")
     assert compared.status == 0, compared.err
-    assert "warning: the seeds differ: 0 / 42 and 3 / 42" in compared.out
+    assert "warning: the seeds differ: 0 / 0 and 3 / 3" in compared.out
 
 
 def test_vary_all_changes_the_split_and_finished_seeds_are_read_back(shown: Shown) -> None:
@@ -90,7 +96,7 @@ def test_vary_all_changes_the_split_and_finished_seeds_are_read_back(shown: Show
     more = clad(*words, "--seeds=0,1")
     assert more.status == 0, more.err
     assert "seed 0: finished earlier, read from splits/seed_0" in more.out
-    assert "varied: both seeds" in more.out
+    assert "also splits and shots" in more.out
     first, second = (read_run(Path("splits", name)) for name in ("seed_0", "seed_1"))
     assert first.data["sha256"] != second.data["sha256"]
     assert yaml.safe_load(second.config)["data"]["seed"] == 1

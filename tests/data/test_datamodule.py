@@ -48,6 +48,13 @@ def test_training_order_is_new_each_epoch_and_repeatable(root):
     assert paths(make(root, seed=1).train_dataloader()) != first
 
 
+def test_a_split_seed_keeps_the_splits_while_the_seed_changes_the_order(root):
+    plain, other = make(root), make(root, seed=1, split_seed=42)
+    assert other.splits == plain.splits
+    assert paths(other.train_dataloader()) != paths(plain.train_dataloader())
+    assert make(root, split_seed=1).splits == make(root, seed=1).splits != plain.splits
+
+
 def test_training_epoch_comes_from_the_trainer(root):
     class Trainer:
         current_epoch = 0

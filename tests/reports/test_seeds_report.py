@@ -51,7 +51,7 @@ def test_text_and_page_show_what_has_a_value() -> None:
     assert lines[3].split() == ["nut", "0.900", "±", "0.100", "0.800", "1.000", "3"]
     assert "pixel_auroc" not in text
     assert "std: sample standard deviation over 3 seeds (n - 1), not of their mean" in lines
-    assert any(line.startswith("varied: what the seed of training draws") for line in lines)
+    assert any(line.startswith("varied: new weights, dropout") for line in lines)
     page = to_markdown(report(*THREE))
     assert page.startswith("# tiny: seeds 0, 1, 7\n")
     assert "| nut | 0.900 ± 0.100 | 0.800 | 1.000 | 3 |" in page
@@ -70,7 +70,7 @@ def test_seeds_that_change_nothing_are_noticed(vary: str, has_hint: bool) -> Non
         report(seed_run(0, 0.9, 0.5), seed_run(1, 0.9, 0.5), vary=vary), ("image_auroc",)
     )
     assert "every seed gave the same numbers: nothing here depends on what was varied" in text
-    assert ("--vary all changes data.seed, too" in text) == has_hint
+    assert ("--vary all draws splits anew, too" in text) == has_hint
     assert "every seed" not in to_text(report(*THREE, vary=vary), ("image_auroc",))
 
 
