@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from run_directories import Files, write_tiny_run
 from tiny_recipe import clad
-from tiny_runs import Files, write_tiny_run
 
 # Normal images score 0 to 3; the better run ranks every anomalous one above them.
 NORMAL: Files = {f"nut/good/{n}.png": (0, float(n)) for n in range(4)}

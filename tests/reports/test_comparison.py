@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_directories import Faces, Files, write_tiny_run
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
-from tiny_runs import Faces, Files, write_tiny_run
 
 from clad.metrics.functional.delong import delong_test
 from clad.metrics.functional.holm import holm

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_runs import Files, write_tiny_run
+from run_directories import Files, write_tiny_run
 
 from clad.reports.matching import match_images, take_rows
 from clad.reports.run_directory import read_run
