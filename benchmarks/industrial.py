@@ -31,8 +31,8 @@ from clad.cli.demo import expect_packages
 from clad.cli.run_folders import last_checkpoint
 from clad.cli.session import Session, open_session
 from clad.cli.stages import evaluate_test, train
-from clad.metrics.collector import CollectedPredictions
 from clad.metrics.evaluate import Evaluation, evaluate
+from clad.protocols.robustness import predict
 from clad.reports.files import read_json
 from clad.reports.run_directory import METRICS
 
@@ -124,29 +124,18 @@ class Bench:
         words = [f"--data.anomalies_per_type={count}"]
         session = self.run("few anomalies", "few_anomalies", words)
         few, seconds = session.task.collected, _since(began)
-        all_images = good_only.task.collected
         assert few is not None
-        assert all_images is not None
         return [
-            ("CLAD, good images *", _means(evaluate(_only(all_images, few.paths))), float("nan")),
+            ("CLAD, good images *", _means(_of_images(good_only, few.paths)), float("nan")),
             (f"{count} defects per type *", _means(evaluate(few)), seconds),
         ]
 
 
-def _only(collected: CollectedPredictions, paths: Sequence[str]) -> CollectedPredictions:
-    """Predictions of some images."""
-    places = {path: row for row, path in enumerate(collected.paths)}
-    rows = [places[path] for path in paths]
-    return CollectedPredictions(
-        paths=tuple(collected.paths[row] for row in rows),
-        categories=tuple(collected.categories[row] for row in rows),
-        defect_types=tuple(collected.defect_types[row] for row in rows),
-        labels=collected.labels[rows],
-        scores=collected.scores[rows],
-        has_mask=collected.has_mask[rows],
-        maps=None if collected.maps is None else collected.maps[rows],
-        masks=None if collected.masks is None else collected.masks[rows],
-    )
+def _of_images(session: Session, paths: Sequence[str]) -> Evaluation:
+    """Metrics of a session's model on some of its test images."""
+    wanted = set(paths)
+    samples = [each for each in session.data.splits.test if str(each.image_path) in wanted]
+    return session.task.evaluate(predict(session.task, session.data.plain_dataloader(samples)))
 
 
 def _means(evaluation: Evaluation | None) -> dict[str, float]:

@@ -99,9 +99,10 @@ def face_scale(
         scores: (N,) float.
         limits: (N,) thresholds, all NaN where there are none; percentiles then make the scale.
     """
-    if np.isnan(limits).any():
-        return colour_scale(maps, scores, limits)
     peaks = np.sort(maps.max(axis=(1, 2)).astype(np.float64))
+    low, high = np.percentile(maps, (1.0, 99.9)).tolist()
+    if np.isnan(limits).any():
+        return colour_scale(low, high, peaks, scores, limits)
     num_quiet = int((scores < limits).sum())
     if num_quiet == len(peaks):
         middle = peaks[-1]
@@ -110,7 +111,6 @@ def face_scale(
     else:
         halves = [half_maximum(each) for each in maps]
         middle = np.nanmin(halves) if np.isfinite(halves).any() else peaks[0]
-    low, high = np.percentile(maps, (1.0, 99.9))
     half = max(middle - low, high - middle, 1e-9)
     return float(middle - half), float(middle + half)
 

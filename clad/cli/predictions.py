@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ from PIL import Image
 from clad.data.images import ImageArray, decode_image, resize_image
 from clad.explain.scored_image import ScoredImage
 from clad.explain.vocabulary import DescribedPrediction, RankedDescription
+from clad.metrics.histogram import ScoreHistogram
 from clad.metrics.score_calibration import Standing
 from clad.reports.files import write_text
-from clad.reports.gallery import colour_scale, thresholds_of_images
+from clad.reports.gallery import colour_scale, percentiles, thresholds_of_images
 from clad.reports.overlay import overlay
+from clad.tasks.processes import of_all_processes, rank
 from clad.types import Batch
 
 SCORES, MAPS = "scores.csv", "maps"
@@ -51,8 +54,26 @@ class Written(NamedTuple):
     first_words: dict[str, int]
 
 
+@dataclass
+class _Scored:
+    """What is known of images that were scored, less their maps."""
+
+    rows: list[ScoredImage] = field(default_factory=list)
+    map_size: tuple[int, int] | None = None
+    peaks: list[float] = field(default_factory=list)
+    map_values: ScoreHistogram = field(default_factory=ScoreHistogram)
+
+    def merge(self, other: _Scored) -> None:
+        """Take in what another process knows."""
+        self.rows += other.rows
+        self.peaks += other.peaks
+        self.map_values.merge(other.map_values)
+
+
 class PredictionWriter:
     """Takes in predictions one by one; maps wait on disk until their common scale is known.
+
+    Of several processes each writes the pictures of its images, and the first one the table.
 
     Args:
         folder: Where ``scores.csv`` and ``maps/`` go; made if needed.
@@ -63,8 +84,7 @@ class PredictionWriter:
     def __init__(self, folder: Path, longest_side_px: int | None = None) -> None:
         self.folder = folder
         self.longest_side_px = longest_side_px
-        self._rows: list[ScoredImage] = []
-        self._map_size: tuple[int, int] | None = None
+        self._own = _Scored()
 
     def add(self, prediction: DescribedPrediction, batch: Batch) -> None:
         """Keep the scores, maps and words of one batch."""
@@ -80,15 +100,30 @@ class PredictionWriter:
 
     def add_image(self, image: ScoredImage) -> None:
         """Keep one image."""
-        if not self._rows:
+        own, values = self._own, image.model_map
+        if not own.rows:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / _UNSCALED).unlink(missing_ok=True)
-        self._rows.append(image.without_map())
-        if image.model_map is not None:
-            height, width = image.model_map.shape
-            self._map_size = (height, width)
-            with (self.folder / _UNSCALED).open("ab") as file:
-                file.write(image.model_map.tobytes())
+            self._unscaled.unlink(missing_ok=True)
+        own.rows.append(image.without_map())
+        if values is None:
+            return
+        peak = float(values.max())
+        if not math.isfinite(peak):
+            raise ValueError(
+                f"expected a finite anomaly map, got NaN or infinity for {image.name}; "
+                "look for a division by zero or an overflow in the head"
+            )
+        height, width = values.shape
+        own.map_size = (height, width)
+        own.peaks.append(peak)
+        own.map_values.update(values, np.zeros(values.shape, dtype=bool))
+        with self._unscaled.open("ab") as file:
+            file.write(values.tobytes())
+
+    @property
+    def _unscaled(self) -> Path:
+        """Where this process's maps wait."""
+        return self.folder / f"{_UNSCALED}.{rank()}"
 
     def finish(
         self,
@@ -104,42 +139,47 @@ class PredictionWriter:
         Raises:
             ValueError: If nothing was predicted.
         """
-        if not self._rows:
+        if not self._own.rows:
             raise ValueError("expected images to predict, got none; check data.root")
+        whole = _Scored()
+        for each in of_all_processes(self._own):
+            whole.merge(each)
+        rows = whole.rows
         if standing is not None:
-            self._rows = [
-                replace(row, standing=standing(row.category, row.score)) for row in self._rows
-            ]
-        scores = np.array([row.score for row in self._rows])
-        limits = thresholds_of_images([row.category for row in self._rows], thresholds)
-        write_text(self.folder / SCORES, scores_table(self._rows, limits))
-        if self._map_size is not None:
-            self._write_maps(scores, limits, self._map_size)
+            rows = [replace(row, standing=standing(row.category, row.score)) for row in rows]
+        scores = np.array([row.score for row in rows])
+        limits = thresholds_of_images([row.category for row in rows], thresholds)
+        if rank() == 0:
+            write_text(self.folder / SCORES, scores_table(rows, limits))
+        has_maps = self._own.map_size is not None
+        if has_maps:
+            peaks, ends = np.array(whole.peaks), percentiles(whole.map_values)
+            low, high = colour_scale(*ends, peaks, scores, limits)
+            self._write_maps([row.name for row in rows], low, high)
         counted = np.ones(len(scores), bool) if thresholds is None else scores >= limits
         called = None if thresholds is None else int(counted.sum())
         first = Counter(
             row.words[0].defect_type
-            for row, counts in zip(self._rows, counted, strict=True)
+            for row, counts in zip(rows, counted, strict=True)
             if row.words and counts
         )
-        return Written(len(scores), called, self._map_size is not None, dict(first.most_common()))
+        return Written(len(scores), called, has_maps, dict(first.most_common()))
 
-    def _write_maps(
-        self, scores: NDArray[np.float64], limits: NDArray[np.float64], size: tuple[int, int]
-    ) -> None:
-        unscaled = self.folder / _UNSCALED
-        paths = [row.name for row in self._rows]
-        maps = np.memmap(unscaled, dtype=np.float32, mode="r", shape=(len(paths), *size))
-        low, high = colour_scale(maps, scores, limits)
-        for path, name, values in zip(paths, picture_names(paths), maps, strict=True):
-            picture = self.folder / MAPS / name
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            image = decode_image(Path(path))
-            shape = size if self.longest_side_px is None else _fit(image, self.longest_side_px)
-            position = np.clip((_enlarge(values, shape) - low) / (high - low), 0, 1)
-            Image.fromarray(overlay(resize_image(image, shape), position)).save(picture)
-        del maps
-        unscaled.unlink()
+    def _write_maps(self, paths: list[str], low: float, high: float) -> None:
+        """Pictures of this process's images, which are named as all images are."""
+        assert self._own.map_size is not None
+        size = self._own.map_size
+        names = dict(zip(paths, picture_names(paths), strict=True))
+        with self._unscaled.open("rb") as file:
+            for row in self._own.rows:
+                values = np.fromfile(file, np.float32, math.prod(size)).reshape(size)
+                picture = self.folder / MAPS / names[row.name]
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                image = decode_image(Path(row.name))
+                shape = size if self.longest_side_px is None else _fit(image, self.longest_side_px)
+                position = np.clip((_enlarge(values, shape) - low) / (high - low), 0, 1)
+                Image.fromarray(overlay(resize_image(image, shape), position)).save(picture)
+        self._unscaled.unlink()
 
 
 def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> str:

@@ -150,7 +150,8 @@ def predict(session: Session) -> None:
     with session.task.watch(WRITE):
         fitted = session.task.thresholds_fitted
         written = writer.finish(session.task.thresholds, fitted.standing)
-        write_json(session.run_dir / CARD, _card(session))
+        if session.trainer.is_global_zero:
+            write_json(session.run_dir / CARD, _card(session))
     _tell(session, f"threshold: {session.task.threshold_source}")
     _tell(session, f"calibration: {fitted.calibration_source}")
     called = "" if written.num_called is None else f", {written.num_called} called anomalous"

@@ -19,10 +19,10 @@ from clad.data.clock import LoadingClock
 from clad.data.dataset import EpochSampler, Item, SampleDataset, collate
 from clad.data.feature_store import FeatureStore
 from clad.data.few import Few
-from clad.data.images import Size
 from clad.data.kinds import keep_trained_kinds
-from clad.data.loading import choose_num_workers, expect_generator
+from clad.data.loading import as_size, choose_num_workers, expect_generator
 from clad.data.sampling import Sampling
+from clad.data.shares import Share
 from clad.data.splits import check_disjoint
 from clad.samples import Sample, Splits
 from clad.synthesis.base import Synthesizer
@@ -99,7 +99,7 @@ class AnomalyDataModule(LightningDataModule):
         self.source = source
         self.root = None if root is None else Path(root)
         self.categories = categories
-        self.image_size = _as_size(image_size)
+        self.image_size = as_size(image_size)
         self.train_batch_size = train_batch_size
         self.test_batch_size = test_batch_size
         self.num_workers = num_workers
@@ -181,9 +181,17 @@ class AnomalyDataModule(LightningDataModule):
         return self._loader(dataset, self.test_batch_size)
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Validation images as they are, in order; may be empty."""
+        """Validation images as they are, in order; may be empty.
+
+        Of several processes each has its share.
+        """
         dataset = self._dataset(self.splits.validation, features=self._features)
-        return self._loader(dataset, self.test_batch_size, persistent=True)
+        return self._loader(dataset, self.test_batch_size, self._share(dataset), persistent=True)
+
+    def calibration_dataloader(self) -> DataLoader[Item]:
+        """All validation images, in every process: what heads and thresholds are fitted on."""
+        dataset = self._dataset(self.splits.validation, features=self._features)
+        return self._loader(dataset, self.test_batch_size)
 
     def synthetic_validation_dataloader(self) -> DataLoader[Item]:
         """Each normal validation image as it is, then one synthesised copy of each.
@@ -205,13 +213,13 @@ class AnomalyDataModule(LightningDataModule):
         return self._loader(pairs, self.test_batch_size)
 
     def test_dataloader(self) -> DataLoader[Item]:
-        """Test images as they are, in order.
+        """Test images as they are, in order; of several processes each has its share.
 
         Raises:
             ValueError: If the source has no test images.
         """
-        samples = self._expect_samples(self.splits.test, "test")
-        return self._loader(self._dataset(samples), self.test_batch_size)
+        dataset = self._dataset(self._expect_samples(self.splits.test, "test"))
+        return self._loader(dataset, self.test_batch_size, self._share(dataset))
 
     def predict_dataloader(self) -> DataLoader[Item]:
         """The test images."""
@@ -240,6 +248,11 @@ class AnomalyDataModule(LightningDataModule):
                 f"{' '.join(self.splits.notes) or 'check data.root and data.categories'}"
             )
         return samples
+
+    def _share(self, dataset: SampleDataset) -> Share | None:
+        """What this process evaluates; None for everything."""
+        processes = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return Share(dataset, **processes) if processes and len(dataset) else None
 
     def _current_epoch(self) -> int | None:
         return None if self.trainer is None else self.trainer.current_epoch
@@ -270,27 +283,20 @@ class AnomalyDataModule(LightningDataModule):
         self,
         dataset: Dataset[Item],
         batch_size: int,
-        sampler: EpochSampler | None = None,
+        sampler: EpochSampler | Share | None = None,
         persistent: bool = False,
     ) -> DataLoader[Item]:
         num_workers = choose_num_workers(self.num_workers, len(dataset))  # type: ignore[arg-type]
+        # A training batch of one image has no statistics.
+        drops = isinstance(sampler, EpochSampler) and len(sampler) % batch_size == 1 < len(sampler)
         make = DataLoader if self.clock is None else self.clock.loader
         return make(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
-            drop_last=sampler is not None and len(sampler) % batch_size == 1 < len(sampler),
+            drop_last=drops,
             num_workers=num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=persistent and num_workers > 0,
         )
-
-
-def _as_size(image_size: int | tuple[int, int]) -> Size:
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(
-            f"expected image_size to be a side or (height, width) of at least 1, got {image_size}"
-        )
-    return size[0], size[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from clad.data.images import Size
 from clad.synthesis.base import Synthesizer
 
 _MAX_WORKERS = 8
@@ -32,6 +33,20 @@ def expect_generator(is_paired: bool, synthesis: Synthesizer | None) -> bool:
             "(configs/synthesis/, configs/forgery/)"
         )
     return is_paired
+
+
+def as_size(image_size: int | tuple[int, int]) -> Size:
+    """(height, width) of a side or a pair.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"expected image_size to be a side or (height, width) of at least 1, got {image_size}"
+        )
+    return size[0], size[1]
 
 
 def _num_cores() -> int:

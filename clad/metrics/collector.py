@@ -1,7 +1,8 @@
-"""Keeps predictions with their truth until metrics are taken."""
+"""Keeps predictions with their truth until metrics are taken; of maps and masks a state only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clad.checks import expect_shape
+from clad.metrics.keepsakes import Keepsakes
+from clad.metrics.pixel_state import PixelState
 from clad.samples import Origin
 from clad.types import Batch, Prediction
 
@@ -26,8 +29,9 @@ class CollectedPredictions:
         scores: (N,) float64, raw; larger = more anomalous.
         has_mask: (N,) bool, whether the mask of the image is known (normal images: empty).
         parts: Named (N,) float64 scores that were fused into ``scores``.
-        maps: (N, H, W) float32, raw, or None for image-only heads.
-        masks: (N, H, W) bool, or None where ``maps`` is None.
+        pixels: Category name -> what metrics need of the maps and masks of its images; only images
+            whose mask is known count. Empty for image-only heads.
+        keepsakes: What a report needs of maps and masks; None where nobody asked, or without maps.
         domains: N domains (``Sample.domain``); empty where the batches named none.
         origins: N frames and videos (``Sample.origin``); empty where the batches named none.
         groups: N groups (``Sample.group``); empty where the batches named none.
@@ -40,8 +44,8 @@ class CollectedPredictions:
     scores: NDArray[np.float64]
     has_mask: NDArray[np.bool_]
     parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    maps: NDArray[np.float32] | None = None
-    masks: NDArray[np.bool_] | None = None
+    pixels: Mapping[str, PixelState] = field(default_factory=dict)
+    keepsakes: Keepsakes | None = None
     domains: tuple[str, ...] = ()
     origins: tuple[Origin | None, ...] = ()
     groups: tuple[str | None, ...] = ()
@@ -79,14 +83,14 @@ class CollectedPredictions:
 class PredictionCollector:
     """Takes in batches, gives back everything at once.
 
-    Memory grows with the number of images: 5 bytes per pixel of map and mask.
+    Of an image it keeps names, label and scores. Maps and masks go into one ``PixelState`` per
+    category, so memory does not grow with them.
+
+    Args:
+        for_report: Whether to keep what a report shows of maps and masks, too.
     """
 
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
+    def __init__(self, for_report: bool = False) -> None:
         self._names: list[tuple[str, str, str]] = []
         self._domains: list[str] = []
         self._origins: list[Origin | None] = []
@@ -95,14 +99,15 @@ class PredictionCollector:
         self._has_mask: list[NDArray[np.bool_]] = []
         self._scores: list[NDArray[np.float64]] = []
         self._parts: dict[str, list[NDArray[np.float64]]] = {}
-        self._maps: list[NDArray[np.float32]] = []
-        self._masks: list[NDArray[np.bool_]] = []
+        self._has_maps = False
+        self._pixels: dict[str, PixelState] = {}
+        self._keepsakes = Keepsakes() if for_report else None
 
     def __len__(self) -> int:
         return len(self._names)
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Copy a batch's predictions and truth to main memory (images are not kept).
+        """Take in a batch's predictions and truth; nothing of the batch itself is kept.
 
         Raises:
             ValueError: If a shape does not fit the batch, a score or map is not finite (with the
@@ -114,13 +119,11 @@ class PredictionCollector:
             expect_shape(f"prediction.parts[{name!r}]", part, (size,))
         if prediction.maps is not None:
             expect_shape("prediction.maps", prediction.maps, (size, *batch.masks.shape[-2:]))
-        self._expect_same_kind(prediction)
+        self._expect_same_kind(prediction.maps is not None, prediction.parts)
         _expect_finite("score", prediction.scores, batch.paths)
-
         if prediction.maps is not None:
             _expect_finite("anomaly map", prediction.maps, batch.paths)
-            self._maps.append(_to_numpy(prediction.maps, torch.float32))
-            self._masks.append(_to_numpy(batch.masks, torch.bool))
+            self._take_maps(prediction, prediction.maps, batch)
         self._names += zip(batch.paths, batch.categories, batch.defect_types, strict=True)
         self._domains += batch.domains
         self._origins += batch.origins
@@ -131,8 +134,35 @@ class PredictionCollector:
         for name, part in prediction.parts.items():
             self._parts.setdefault(name, []).append(_to_numpy(part, torch.float64))
 
+    def merge(self, other: PredictionCollector) -> None:
+        """Take in what another one has, behind what this one has; the other is used up.
+
+        Raises:
+            ValueError: If only one of them has maps, or they have different parts.
+        """
+        if not len(other):
+            return
+        self._expect_same_kind(other._has_maps, other._parts)
+        self._names += other._names
+        self._domains += other._domains
+        self._origins += other._origins
+        self._groups += other._groups
+        self._labels += other._labels
+        self._has_mask += other._has_mask
+        self._scores += other._scores
+        for name, values in other._parts.items():
+            self._parts.setdefault(name, []).extend(values)
+        self._has_maps = other._has_maps
+        for category, state in other._pixels.items():
+            if category in self._pixels:
+                self._pixels[category].merge(state)
+            else:
+                self._pixels[category] = state
+        if self._keepsakes is not None and other._keepsakes is not None:
+            self._keepsakes.merge(other._keepsakes)
+
     def result(self) -> CollectedPredictions:
-        """Everything taken in so far.
+        """Everything taken in so far; not a copy: take in no more afterwards.
 
         Raises:
             ValueError: If nothing was.
@@ -150,25 +180,42 @@ class PredictionCollector:
             scores=np.concatenate(self._scores),
             has_mask=np.concatenate(self._has_mask),
             parts={name: np.concatenate(values) for name, values in self._parts.items()},
-            maps=np.concatenate(self._maps) if self._maps else None,
-            masks=np.concatenate(self._masks) if self._masks else None,
+            pixels=self._pixels,
+            keepsakes=self._keepsakes if self._has_maps else None,
             domains=tuple(self._domains) if len(self._domains) == len(paths) else (),
             origins=tuple(self._origins) if len(self._origins) == len(paths) else (),
             groups=tuple(self._groups) if len(self._groups) == len(paths) else (),
         )
 
-    def _expect_same_kind(self, prediction: Prediction) -> None:
+    def _take_maps(self, prediction: Prediction, maps: Tensor, batch: Batch) -> None:
+        self._has_maps = True
+        values = maps.detach().to("cpu", torch.float32).numpy()
+        masks, has_mask = batch.masks.cpu().numpy(), batch.has_mask.cpu().numpy()
+        categories = np.asarray(batch.categories)
+        for category in dict.fromkeys(batch.categories):
+            state = self._pixels.setdefault(category, PixelState())
+            members = np.flatnonzero((categories == category) & has_mask)
+            if len(members) == len(batch):
+                state.update(values, masks)
+            elif len(members):
+                state.update(values[members], masks[members])
+        if self._keepsakes is not None:
+            scores = prediction.scores.detach().to("cpu", torch.float64).numpy()
+            labels = batch.labels.cpu().numpy()
+            self._keepsakes.update(scores, labels, batch.categories, values, masks, has_mask)
+
+    def _expect_same_kind(self, has_maps: bool, parts: Mapping[str, object]) -> None:
         if not self._names:
             return
-        if (prediction.maps is not None) != bool(self._maps):
+        if has_maps != self._has_maps:
             raise ValueError(
                 "expected anomaly maps in every batch or in none, got a mixture; "
                 "a head must decide once"
             )
-        if set(prediction.parts) != set(self._parts):
+        if set(parts) != set(self._parts):
             raise ValueError(
                 f"expected the score parts {sorted(self._parts)} in every batch, "
-                f"got {sorted(prediction.parts)}; a head must decide once"
+                f"got {sorted(parts)}; a head must decide once"
             )
 
 

@@ -12,14 +12,13 @@ from clad.metrics.collector import CollectedPredictions
 from clad.metrics.evaluation import Evaluation, Reasons, Values, macro_mean
 from clad.metrics.faces import FACE, LevelThresholds, evaluate_faces
 from clad.metrics.families import family_means
-from clad.metrics.functional.aupro import aupro_of, region_weights
 from clad.metrics.functional.ranking import rank
 from clad.metrics.functional.validate import undefined_reason
 from clad.metrics.levels import ranking_values, threshold_metrics
+from clad.metrics.pixel_state import PIXEL_METRICS
 from clad.metrics.settings import STANDARD, MetricSettings
 
 IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1_max")
-PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro")
 THRESHOLD_METRICS = ("image_accuracy", "image_f1", "image_recall", "image_false_alarm_rate")
 
 
@@ -83,7 +82,7 @@ def _category_metrics(
     """What is measured of images of any domain."""
     rows = collected.rows_of(category)
     scores, labels = collected.scores[rows], collected.labels[rows]
-    found = [_image_metrics(scores, labels), _pixel_metrics(collected, rows)]
+    found = [_image_metrics(scores, labels), _pixel_metrics(collected, category, rows)]
     if thresholds is not None:
         if category not in thresholds:
             raise ValueError(
@@ -102,24 +101,16 @@ def _image_metrics(scores: NDArray[np.float64], labels: NDArray) -> tuple[Values
 
 
 def _pixel_metrics(
-    collected: CollectedPredictions, rows: NDArray[np.int64]
+    collected: CollectedPredictions, category: str, rows: NDArray[np.int64]
 ) -> tuple[Values, Reasons]:
     undefined = dict.fromkeys(PIXEL_METRICS, math.nan)
-    if collected.maps is None or collected.masks is None:
+    if not collected.pixels:
         return undefined, dict.fromkeys(PIXEL_METRICS, "no anomaly maps")
-    known = rows[collected.has_mask[rows]]
-    if not (collected.labels[known] == 1).any():
-        has_defects = (collected.labels[rows] == 1).any()
-        reason = "no masks" if has_defects else "no anomalous image"
+    is_anomalous = collected.labels[rows] == 1
+    if not is_anomalous[collected.has_mask[rows]].any():
+        reason = "no masks" if is_anomalous.any() else "no anomalous image"
         return undefined, dict.fromkeys(PIXEL_METRICS, reason)
-    maps, masks = collected.maps[known], collected.masks[known]
-    pixel_reason = undefined_reason(masks, "pixel")
-    if pixel_reason:
-        return undefined, dict.fromkeys(PIXEL_METRICS, pixel_reason)
-    ranking = rank(maps, masks)
-    values = ranking_values("pixel", ranking)
-    values["pixel_aupro"] = aupro_of(ranking, region_weights(masks))
-    return values, {}
+    return collected.pixels[category].metrics()
 
 
 def _sentences(category: str, reasons: Reasons) -> list[str]:

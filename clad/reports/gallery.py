@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clad.metrics.collector import CollectedPredictions
+from clad.metrics.histogram import ScoreHistogram
+from clad.metrics.keepsakes import MAX_SIDE_PX, PER_CATEGORY, Keepsakes
 
 ImageArray = NDArray[np.uint8]
 LoadImage = Callable[[str, tuple[int, int]], ImageArray]
 """(path, (height, width)) -> (height, width, 3) uint8 RGB."""
 
-# Percentiles are taken over at most this many map values; more changes nothing visible.
-_SAMPLED_VALUES = 2_000_000
-_PERCENTILES = (1.0, 99.9)
+_LOW, _HIGH = 0.01, 0.999
+"""Shares of map values below the ends of the colour scale."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def choose_gallery(
     labels: NDArray,
     categories: Sequence[str],
     thresholds: Mapping[str, float] | None = None,
-    per_category: int = 8,
+    per_category: int = PER_CATEGORY,
 ) -> Picks:
     """The worst cases and the best hits of each category.
 
@@ -99,7 +99,11 @@ def choose_gallery(
 
 
 def colour_scale(
-    maps: NDArray[np.float32], scores: NDArray[np.float64], thresholds: NDArray[np.float64]
+    low: float,
+    high: float,
+    peaks: NDArray[np.floating],
+    scores: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
 ) -> tuple[float, float]:
     """(low, high): raw map values at the two ends of the one colour scale of a run.
 
@@ -108,14 +112,13 @@ def colour_scale(
     take in the 1st and the 99.9th percentile. Labels play no part.
 
     Args:
-        maps: (N, H, W) float.
+        low: 1st percentile of all map values.
+        high: 99.9th percentile.
+        peaks: (N,) largest value of each map.
         scores: (N,) float.
         thresholds: (N,) float, NaN where there is none; the scale then runs between percentiles.
     """
-    step = max(1, maps.size // _SAMPLED_VALUES)
-    low, high = (float(v) for v in np.percentile(maps.reshape(-1)[::step], _PERCENTILES))
     if not np.isnan(thresholds).any():
-        peaks = maps.max(axis=(1, 2)).astype(np.float64)
         num_quiet = int((scores < thresholds).sum())
         middle = float(np.sort(peaks)[min(num_quiet, len(peaks) - 1)])
         half = max(middle - low, high - middle)
@@ -125,38 +128,38 @@ def colour_scale(
     return low, high
 
 
+def percentiles(values: ScoreHistogram) -> tuple[float, float]:
+    """1st and 99.9th percentile, which a colour scale takes in."""
+    return values.quantile(_LOW), values.quantile(_HIGH)
+
+
 def build_gallery(
     collected: CollectedPredictions,
     thresholds: Mapping[str, float] | None,
     load_image: LoadImage,
-    per_category: int = 8,
-    max_side_px: int = 256,
 ) -> Gallery:
     """Small copies of the chosen images with maps and masks on the same grid.
 
     Args:
-        collected: Predictions of all test images.
+        collected: Predictions of all test images, with keepsakes if they have maps.
         thresholds: Category name -> threshold, or None.
-        load_image: Decodes and resizes; the collector keeps no images.
-        per_category: As in ``choose_gallery``.
-        max_side_px: Longest side of the copies.
+        load_image: Decodes and resizes; nobody keeps images.
     """
-    picks = choose_gallery(
-        collected.scores, collected.labels, collected.categories, thresholds, per_category
-    )
-    stored = (max_side_px, max_side_px) if collected.maps is None else collected.maps.shape[1:]
-    shrink = min(1.0, max_side_px / max(stored))
-    size = (max(1, round(stored[0] * shrink)), max(1, round(stored[1] * shrink)))
+    picks = choose_gallery(collected.scores, collected.labels, collected.categories, thresholds)
+    keepsakes = collected.keepsakes
+    size = (MAX_SIDE_PX, MAX_SIDE_PX) if keepsakes is None else keepsakes.size
     images = [_expect_size(load_image(collected.paths[r], size), size) for r in picks.rows]
     maps, low, high = None, 0.0, 1.0
     masks = np.zeros((len(images), *size), dtype=bool)
-    if collected.maps is not None and collected.masks is not None:
+    if keepsakes is not None:
         limits = thresholds_of_images(collected.categories, thresholds)
-        low, high = colour_scale(collected.maps, collected.scores, limits)
-        on_scale = [(_resize_map(collected.maps[r], size) - low) / (high - low) for r in picks.rows]
+        ends = percentiles(_map_values(collected, keepsakes))
+        low, high = colour_scale(*ends, keepsakes.peaks, collected.scores, limits)
+        kept = keepsakes.by_row()
+        on_scale = [(kept[row].small_map - low) / (high - low) for row in picks.rows.tolist()]
         maps = np.clip(np.array(on_scale).reshape(-1, *size), 0, 1).astype(np.float16)
-        for position, row in enumerate(picks.rows):
-            masks[position] = _resize_mask(collected.masks[row], size)
+        for position, row in enumerate(picks.rows.tolist()):
+            masks[position] = kept[row].small_mask
     return Gallery(
         picks=picks,
         images=np.array(images, dtype=np.uint8).reshape(-1, *size, 3),
@@ -166,6 +169,14 @@ def build_gallery(
         map_low=low,
         map_high=high,
     )
+
+
+def _map_values(collected: CollectedPredictions, keepsakes: Keepsakes) -> ScoreHistogram:
+    """All map values, of images with and without a known mask."""
+    whole = ScoreHistogram()
+    for each in (*(state.histogram for state in collected.pixels.values()), keepsakes.unmasked):
+        whole.merge(each)
+    return whole
 
 
 def thresholds_of_images(
@@ -184,13 +195,3 @@ def _expect_size(image: ImageArray, size: tuple[int, int]) -> ImageArray:
             f"got {image.dtype} of shape {image.shape}"
         )
     return image
-
-
-def _resize_map(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    resample = Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), resample))
-
-
-def _resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(resized, dtype=bool)

@@ -102,7 +102,7 @@ class AnomalyTask(AnomalyModel, CheckpointSteps):
         if self._prepared_at == self.global_step:
             return
         data = data_of(self.trainer)
-        validation = data.val_dataloader if data.splits.validation else None
+        validation = data.calibration_dataloader if data.splits.validation else None
         self._is_trained = True
         # The precision of testing; outside steps, the trainer sets none.
         with self.trainer.precision_plugin.forward_context():

@@ -16,6 +16,7 @@ from clad.metrics.one_threshold import with_one_threshold
 from clad.metrics.settings import MetricSettings
 from clad.stopwatch import METRICS, Watch
 from clad.tasks.calibration import Thresholds
+from clad.tasks.processes import of_all_processes
 from clad.types import Batch
 
 
@@ -51,7 +52,7 @@ class EvaluationSteps(LightningModule, ABC):
         """Inside ``fit``, scores need a head prepared with the weights of this moment."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.prepare_head()
-        self._collector.reset()
+        self._collector = PredictionCollector()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
@@ -69,7 +70,7 @@ class EvaluationSteps(LightningModule, ABC):
 
     def on_test_epoch_start(self) -> None:
         """Start from nothing."""
-        self._collector.reset()
+        self._collector = PredictionCollector(for_report=True)
         self._ranked_types.clear()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -88,9 +89,13 @@ class EvaluationSteps(LightningModule, ABC):
             self._evaluate("test")
         found = self.collected
         assert found is not None
+        ranked: dict[str, list[list[str]]] = {}
+        for each in of_all_processes(self._ranked_types):
+            for level, kinds in each.items():
+                ranked.setdefault(level, []).extend(kinds)
         self.naming = {
             level: naming_accuracy(kinds, found.defect_types, found.labels.tolist())
-            for level, kinds in self._ranked_types.items()
+            for level, kinds in ranked.items()
             if kinds
         }
 
@@ -107,8 +112,13 @@ class EvaluationSteps(LightningModule, ABC):
         return with_probabilities(found, collected, self.thresholds_fitted.calibrations)
 
     def _evaluate(self, role: str) -> None:
-        self.collected = self._collector.result()
-        self._collector.reset()
+        """Metrics over the images of all processes, in each of them."""
+        processes = of_all_processes(self._collector)
+        whole = next(processes)
+        for each in processes:
+            whole.merge(each)
+        self._collector = PredictionCollector()
+        self.collected = whole.result()
         self.evaluation = self.evaluate(self.collected)
         for name, value in self.evaluation.mean.items():
-            self.log(f"{role}/{name}", value, batch_size=1)
+            self.log(f"{role}/{name}", value, batch_size=1, sync_dist=True)

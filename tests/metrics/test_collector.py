@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from collecting import Stored
+from sklearn import metrics as sk
 
 from clad.metrics.collector import PredictionCollector
+from clad.metrics.functional.aupro import aupro
 from clad.types import Batch, Prediction
 
 
@@ -43,36 +47,36 @@ def test_batches_come_back_in_order_with_fixed_types():
     np.testing.assert_array_equal(collected.scores, [0.5, 2.5, -1.0])
     np.testing.assert_array_equal(collected.parts["text"], [1.5, 3.5, 0.0])
     np.testing.assert_array_equal(collected.labels, [0, 1, 1])
-    np.testing.assert_array_equal(collected.masks.sum(axis=(1, 2)), [0, 1, 1])
     assert collected.scores.dtype == np.float64
-    assert collected.maps.dtype == np.float32
-    assert collected.maps.shape == collected.masks.shape == (3, 4, 4)
+    histogram = collected.pixels["nut"].histogram
+    np.testing.assert_array_equal(histogram.counts[:2].sum(axis=1), [3 * 16 - 2, 2])
+    assert collected.keepsakes is None
 
 
 def test_what_was_kept_does_not_change_with_the_batch():
-    collector = PredictionCollector()
+    collector = PredictionCollector(for_report=True)
     prediction, batch = make_prediction([1.0]), make_batch(["a.png"], [1])
     collector.update(prediction, batch)
-    prediction.maps.zero_()
-    batch.masks.zero_()
-    assert collector.result().maps.min() == 1
-    assert collector.result().masks.any()
+    for tensor in (prediction.maps, prediction.scores, batch.masks, batch.labels, batch.has_mask):
+        tensor.zero_()
+    found = collector.result()
+    assert found.scores == found.labels == found.has_mask == 1
+    (kept,) = found.keepsakes.by_row().values()
+    assert kept.small_map.min() == found.keepsakes.peaks.min() == 1
+    assert kept.small_mask.any()
 
 
 def test_half_precision_predictions_with_a_graph_are_taken():
     scores = torch.tensor([1.0], requires_grad=True).to(torch.bfloat16)
-    collector = PredictionCollector()
+    collector = PredictionCollector(for_report=True)
     collector.update(Prediction(scores), make_batch(["a.png"], [1]))
-    assert collector.result().maps is None
-    assert collector.result().masks is None
+    assert collector.result().pixels == {}
+    assert collector.result().keepsakes is None
 
 
-def test_reset_forgets():
-    collector = PredictionCollector()
-    collector.update(make_prediction([1.0]), make_batch(["a.png"], [1]))
-    collector.reset()
+def test_an_empty_set_is_refused():
     with pytest.raises(ValueError, match="predictions of at least one image, got none"):
-        collector.result()
+        PredictionCollector().result()
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -119,6 +123,100 @@ def test_domains_travel_where_every_batch_names_them():
     collector.update(make_prediction([1.0]), two)
     assert collector.result().domains == ()
     assert collector.result().domain_of() == {}
-    collector.reset()
-    collector.update(make_prediction([0.0]), replace(one, domains=("face",)))
-    assert collector.result().domains == ("face",)
+
+
+def make_stored(size=40, side=24, seed=0):
+    """Two categories; some masks are unknown."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, size)
+    has_mask = (labels == 0) | (rng.random(size) < 0.7)
+    masks = np.zeros((size, side, side), dtype=bool)
+    masks[(labels == 1) & has_mask, 4:9, 6:13] = True
+    return Stored(
+        paths=tuple(f"{i}.png" for i in range(size)),
+        categories=tuple(rng.choice(["nut", "tile"], size).tolist()),
+        defect_types=tuple("bent" if label else "good" for label in labels),
+        labels=labels,
+        scores=rng.normal(size=size) + labels,
+        has_mask=has_mask,
+        parts={"text": rng.normal(size=size)},
+        maps=(rng.normal(size=masks.shape) + masks).astype(np.float32),
+        masks=masks,
+        domains=("industrial",) * size,
+        groups=tuple(f"g{i // 3}" for i in range(size)),
+    )
+
+
+def test_the_state_of_pixels_is_that_of_images_with_a_known_mask():
+    stored = make_stored()
+    found = stored.collected()
+    for name in ("nut", "tile"):
+        rows = np.flatnonzero((np.array(stored.categories) == name) & stored.has_mask)
+        values, _ = found.pixels[name].metrics()
+        truth, maps = stored.masks[rows], stored.maps[rows]
+        exact = sk.roc_auc_score(truth.ravel(), maps.ravel())
+        assert values["pixel_auroc"] == pytest.approx(exact, abs=1e-3)
+        assert values["pixel_aupro"] == pytest.approx(aupro(maps, truth), abs=1e-3)
+    unseen = stored.maps[~stored.has_mask].size
+    assert found.keepsakes.unmasked.counts.sum() == unseen > 0
+
+
+@pytest.mark.parametrize("cut", [1, 13, 20, 39])
+def test_two_that_are_merged_have_what_one_would_have(cut):
+    stored = make_stored()
+    whole = stored.collected()
+    first, second = stored.collector(range(cut)), stored.collector(range(cut, 40), batch_size=5)
+    first.merge(PredictionCollector())
+    first.merge(second)
+    merged = first.result()
+    for name in ("paths", "categories", "defect_types", "domains", "groups"):
+        assert getattr(merged, name) == getattr(whole, name)
+    for name in ("labels", "scores", "has_mask"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+    np.testing.assert_array_equal(merged.parts["text"], whole.parts["text"])
+    for name, state in whole.pixels.items():
+        assert merged.pixels[name].metrics()[0] == pytest.approx(state.metrics()[0], abs=0.01)
+    np.testing.assert_array_equal(merged.keepsakes.peaks, whole.keepsakes.peaks)
+    ours, theirs = merged.keepsakes.by_row(), whole.keepsakes.by_row()
+    assert set(ours) == set(theirs)
+    for row, kept in ours.items():
+        assert (kept.score, kept.label) == (theirs[row].score, theirs[row].label)
+        np.testing.assert_array_equal(kept.small_map, theirs[row].small_map)
+        np.testing.assert_array_equal(kept.small_mask, theirs[row].small_mask)
+
+
+def test_what_cannot_be_merged_is_refused():
+    one, other, empty = (PredictionCollector() for _ in range(3))
+    one.update(make_prediction([1.0]), make_batch(["a.png"], [1]))
+    other.update(make_prediction([1.0], with_maps=False), make_batch(["b.png"], [1]))
+    with pytest.raises(ValueError, match="maps in every batch or in none"):
+        one.merge(other)
+    empty.merge(one)
+    assert empty.result().paths == ("a.png",)
+    assert set(empty.result().pixels) == {"nut"}
+
+
+def test_a_collector_survives_the_way_to_another_process():
+    stored = make_stored()
+    again = pickle.loads(pickle.dumps(stored.collector(range(20))))
+    again.merge(stored.collector(range(20, 40)))
+    assert again.result().paths == stored.paths
+    assert set(again.result().pixels) == {"nut", "tile"}
+
+
+def test_memory_does_not_grow_with_the_maps():
+    rng = np.random.default_rng(0)
+    maps = torch.from_numpy(rng.random((4, 96, 96), dtype=np.float32))
+    collector = PredictionCollector(for_report=True)
+
+    def after(batches):
+        for _ in range(batches):
+            scores = torch.from_numpy(rng.random(4))
+            names = [f"{len(collector) + i}.png" for i in range(4)]
+            batch = make_batch(names, [0, 1, 0, 1], size=96)
+            collector.update(Prediction(scores, maps + float(rng.random())), batch)
+        return len(pickle.dumps(collector))
+
+    early = after(30)
+    # 400 more images are 14.7 MB of maps; names, labels and scores take some 50 bytes each.
+    assert after(100) - early < 250_000

@@ -10,6 +10,7 @@ from tiny_runs import (
     fitted,
     make_data,
     make_trainer,
+    maps_of,
     scores_of,
     text_recipe,
     write_images,
@@ -57,15 +58,14 @@ def by_hand(task: AnomalyTask, batch) -> torch.Tensor:
 
 def test_a_frozen_tower_gives_maps_in_inference_mode(root):
     task = zero_shot(GradCam(rectified=True, sigma_px=0))
-    make_trainer(inference_mode=True).test(task, datamodule=make_data(root), verbose=False)
-    maps = task.collected.maps
+    maps = maps_of(root, task, inference_mode=True)
     assert (maps > 0).any()
     batch = next(iter(make_data_loader(root)))
     expected = by_hand(task, batch)
     enlarged = torch.nn.functional.interpolate(expected[:, None], (32, 32), mode="bilinear")[:, 0]
     np.testing.assert_allclose(maps[: len(batch)], enlarged, atol=1e-5)
-    plain = scores_of(root, zero_shot(ImageText()))
-    np.testing.assert_allclose(task.collected.scores, plain, rtol=1e-5)
+    scores, plain = scores_of(root, task), scores_of(root, zero_shot(ImageText()))
+    np.testing.assert_allclose(scores, plain, rtol=1e-5)
 
 
 def make_data_loader(root):
@@ -90,7 +90,7 @@ def test_an_adapter_and_a_fusion_with_heads_of_other_kinds(root, precision):
         task, datamodule=make_data(root), verbose=False
     )
     assert set(task.collected.parts) == {"grad_cam_1", "grad_cam_2", "normal_memory"}
-    assert np.isfinite(task.collected.maps).all()
+    assert len(task.collected.keepsakes) == len(task.collected), "finite maps of every image"
     assert not any(value.requires_grad for value in head.buffers())
     assert (head.num_seen == 8).all(), "scales are fitted on maps that have a gradient, too"
 
@@ -111,8 +111,7 @@ class TestVisionTransformer:
 
     def test_an_earlier_layer_has_a_map(self, root):
         task = zero_shot(GradCam(layer=0), self.tower())
-        make_trainer(inference_mode=True).test(task, datamodule=make_data(root), verbose=False)
-        assert (task.collected.maps > 0).any()
+        assert (maps_of(root, task, inference_mode=True) > 0).any()
 
     def test_the_last_block_is_refused_with_the_reason(self, root):
         task = zero_shot(GradCam(layer=-1), self.tower())

@@ -87,6 +87,12 @@ def fitted(
     return trainer
 
 
+def maps_of(root: Path, task: AnomalyTask, **settings: Any) -> np.ndarray:
+    """(N, H, W) maps of the test images, by a trainer with these settings."""
+    found = make_trainer(**settings).predict(task, datamodule=make_data(root))
+    return torch.cat([each.maps for each in found]).numpy()
+
+
 def scores_of(root: Path, task: AnomalyTask, path: Path | None = None, **settings: Any):
     """Scores of the test images, from the task as it is or with a checkpoint's weights."""
     make_trainer().test(task, datamodule=make_data(root, **settings), ckpt_path=path, verbose=False)
