@@ -181,10 +181,7 @@ class AnomalyDataModule(LightningDataModule):
         return self._loader(dataset, self.test_batch_size)
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Validation images as they are, in order; may be empty.
-
-        Of several processes each has its share.
-        """
+        """Validation images as they are, in order; may be empty. Processes share them."""
         dataset = self._dataset(self.splits.validation, features=self._features)
         return self._loader(dataset, self.test_batch_size, self._share(dataset), persistent=True)
 
@@ -251,8 +248,8 @@ class AnomalyDataModule(LightningDataModule):
 
     def _share(self, dataset: SampleDataset) -> Share | None:
         """What this process evaluates; None for everything."""
-        processes = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        return Share(dataset, **processes) if processes and len(dataset) else None
+        known = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return Share(dataset, **known) if known and len(dataset) else None
 
     def _current_epoch(self) -> int | None:
         return None if self.trainer is None else self.trainer.current_epoch
@@ -287,7 +284,6 @@ class AnomalyDataModule(LightningDataModule):
         persistent: bool = False,
     ) -> DataLoader[Item]:
         num_workers = choose_num_workers(self.num_workers, len(dataset))  # type: ignore[arg-type]
-        # A training batch of one image has no statistics.
         drops = isinstance(sampler, EpochSampler) and len(sampler) % batch_size == 1 < len(sampler)
         make = DataLoader if self.clock is None else self.clock.loader
         return make(
