@@ -121,6 +121,13 @@ def _parser(verb: str) -> Parser:
         help="where scores.csv and maps/ go; default runs/score/TIME",
     )
     parser.add_argument(
+        "--precision",
+        choices=("32", "bf16", "auto"),
+        default="32",
+        help="numbers that the image encoder calculates with; auto takes bfloat16 where the "
+        "hardware has units for it; default 32",
+    )
+    parser.add_argument(
         "--seed", metavar="N", type=int, default=42, help="decides which normal images are drawn"
     )
     return parser
@@ -139,9 +146,9 @@ def _build(wanted: Namespace, recipes: Sequence[Path]) -> Detector:
     try:
         if wanted.model is not None:
             print(f"model: {wanted.model}", flush=True)
-            return Detector.load(wanted.model)
+            return Detector.load(wanted.model, precision=wanted.precision)
         print(f"recipe: {shlex.join(map(str, recipes))}", flush=True)
-        return Detector.from_config(recipes, wanted.object)
+        return Detector.from_config(recipes, wanted.object, precision=wanted.precision)
     except (ArgumentError, OmegaConfBaseException) as error:
         options = [action.dest for action in recipe_parser()._actions]
         words = Vocabulary("clad fit", options, {"model": AnomalyModel})
