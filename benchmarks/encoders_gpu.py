@@ -27,7 +27,9 @@ from clad.losses.patch_focal import PatchFocal
 from clad.towers.open_clip import OpenClipTower
 from clad.types import Batch, LossInputs, TextPrototypes
 
-TITLE = "CLIP encoders in bfloat16 on a GPU"
+CLAIM = "CLIP encoders: images per second, and the share of a GPU's bfloat16 peak"
+PEER = ""
+NEEDS = ("gpu",)
 NO_GPU = "torch sees no GPU here"
 NAME = "nut"
 ENCODERS = {
@@ -181,13 +183,13 @@ def peak_of(gpu: str) -> float | None:
 
 def main() -> int:
     """Print the table; always 0."""
-    parser = argparse.ArgumentParser(description=TITLE)
+    parser = argparse.ArgumentParser(description=CLAIM)
     add_arguments(parser, rounds=20)
     parser.add_argument("--images", type=int, help="per batch; default 256, 64 and 32")
     parser.add_argument("--peak", type=float, metavar="TFLOPS", help="of this GPU in bfloat16")
     wanted = parser.parse_args()
     if not torch.cuda.is_available():
-        return not_measured(TITLE, NO_GPU, wanted)
+        return not_measured(CLAIM, NO_GPU, wanted)
     peak = wanted.peak or peak_of(torch.cuda.get_device_name())
     rows = []
     for name, (model, side_px, layers, num_images) in ENCODERS.items():
@@ -198,7 +200,7 @@ def main() -> int:
         torch.cuda.empty_cache()
     known = "unknown, give --peak" if peak is None else f"{peak:g} TFLOP/s"
     return report(
-        TITLE,
+        CLAIM,
         rows,
         [],
         packages=["torch", "open_clip_torch"],

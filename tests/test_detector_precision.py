@@ -4,6 +4,7 @@ import pytest
 import torch
 from detector_recipes import MEMORY, PATCH_TEXT, write_recipe, write_textures
 
+from clad.cli.config_files import find_recipe
 from clad.detector import Detector
 
 LARGEST_SHARE = 0.03
@@ -85,3 +86,22 @@ def test_words_are_encoded_once_for_all_calls(monkeypatch, tmp_path, images):
     first, second = detector.score(images), detector.score(images)
     assert len(calls) == 1
     assert [each.score for each in first] == [each.score for each in second]
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_bf16_of_the_packaged_tower_keeps_good_and_bad_apart(tmp_path):
+    found = {}
+    good = write_textures(tmp_path / "good", 8, seed=1)
+    bad = write_textures(tmp_path / "bad", 8, seed=2, defective=True)
+    for precision in ("32", "bf16"):
+        detector = Detector.from_config(
+            find_recipe("few_shot.yaml"), device="cpu", precision=precision
+        )
+        detector.observe_normal(write_textures(tmp_path / "normal", 8))
+        found[precision] = [each.score for each in detector.score([*good, *bad])]
+    exact, rounded = found["32"], found["bf16"]
+    assert max(exact[:8]) < min(exact[8:])
+    assert max(rounded[:8]) < min(rounded[8:])
+    allowed = LARGEST_SHARE * (max(exact) - min(exact))
+    assert max(abs(a - b) for a, b in zip(exact, rounded, strict=True)) < allowed

@@ -53,7 +53,8 @@ def show_images(
             features = encode(batch.to(device))
             with full_precision(device):
                 head.observe(features, batch.categories)
-        head.finish_reference()
+        with full_precision(device):
+            head.finish_reference()
     if head.needs_validation and validation is not None:
         head.start_validation()
         for batch in validation():
@@ -62,7 +63,8 @@ def show_images(
             labels = tuple(batch.labels.tolist())
             with full_precision(device):
                 head.observe_validation(features, alignment, batch.categories, labels)
-        head.finish_validation()
+        with full_precision(device):
+            head.finish_validation()
 
 
 def predict_all(

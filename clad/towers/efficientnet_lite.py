@@ -96,12 +96,13 @@ class _Norm(nn.BatchNorm2d):
 
     def __init__(self, channels: int, clips: bool = True) -> None:
         super().__init__(channels, eps=_EPS, momentum=_MOMENTUM)
-        self.clips = clips
+        # Under this name clad/towers/folding.py finds what stays when the norm is merged.
+        self.act = nn.ReLU6(inplace=True) if clips else nn.Identity()
 
     def forward(self, states: Tensor) -> Tensor:
         """Normalised, clipped to [0, 6] where asked for."""
-        found = super().forward(states)
-        return functional.relu6(found, inplace=True) if self.clips else found
+        found: Tensor = self.act(super().forward(states))
+        return found
 
 
 class _Separable(nn.Module):

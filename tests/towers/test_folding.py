@@ -91,3 +91,17 @@ def test_norms_with_an_activation_keep_it():
     pairs = zip((*before.tokens, before.summary), (*after.tokens, after.summary), strict=True)
     for old, new in pairs:
         torch.testing.assert_close(new, old, atol=float(1e-5 * old.abs().max()), rtol=1e-4)
+
+
+@pytest.mark.weights
+def test_all_norms_of_the_packaged_network_are_merged():
+    from clad.towers.offline import OfflineTower
+
+    tower = OfflineTower(64, words=False)
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(6))
+    before = tower.encode_pixels(pixels)
+    assert fold_batch_norms(tower) == 49, "one per convolution"
+    after = tower.encode_pixels(pixels)
+    pairs = zip((*before.tokens, before.summary), (*after.tokens, after.summary), strict=True)
+    for old, new in pairs:
+        torch.testing.assert_close(new, old, atol=float(1e-5 * old.abs().max()), rtol=0)
