@@ -111,6 +111,16 @@ def test_few_good_parts_give_a_ranking_only(place) -> None:
     assert {row["is_anomalous"] for row in read_scores("out")} == {""}
 
 
+def test_precision_rounds_scores_a_little(place) -> None:
+    found = {}
+    for precision in ("32", "bf16"):
+        words = ("--normal=good", "--k=4", f"--precision={precision}", f"--output={precision}")
+        assert clad("score", "parts", *words).status == 0
+        found[precision] = [float(row["score"]) for row in read_scores(precision)]
+    assert found["32"] != found["bf16"]
+    assert found["bf16"] == pytest.approx(found["32"], rel=0.1)
+
+
 def test_seed_decides_which_good_parts_are_drawn(place) -> None:
     scores = []
     for seed in (0, 0, 1):
