@@ -103,7 +103,7 @@ def predict(task: AnomalyTask, loader: DataLoader) -> CollectedPredictions:
     collector = PredictionCollector()
     was_training = task.training
     task.eval()
-    with torch.no_grad():
+    with torch.inference_mode():
         for batch in loader:
             moved = batch.to(task.device)
             collector.update(task(moved), moved)
