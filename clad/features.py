@@ -35,13 +35,17 @@ def token_maps(features: ImageFeatures, layers: Sequence[int] | None = None) -> 
     return [features.tokens[n].transpose(1, 2).unflatten(2, features.grids[n]) for n in chosen]
 
 
-def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = False) -> Tensor:
+def dense_tokens(
+    maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = False, fade_border: bool = False
+) -> Tensor:
     """Locally averaged maps, enlarged to the finest grid and stacked along channels.
 
     Args:
         maps: L tensors (B, C_l, h_l, w_l).
         neighbourhood: Odd side of the square over which each map is averaged; 1 leaves it alone.
         unit: Give each layer's averaged token the norm 1, so that gain and contrast do not count.
+        fade_border: Multiply tokens at the border by the share of their square that lies inside
+            the image, which comes to averaging zeros beyond it, as PatchCore's code does.
 
     Returns:
         (B, sum of C_l, h, w) float.
@@ -57,6 +61,9 @@ def dense_tokens(maps: Sequence[Tensor], neighbourhood: int = 3, unit: bool = Fa
         )
         if unit:
             local = functional.normalize(local, dim=1)
+        if fade_border:
+            inside = torch.ones_like(local[:1, :1])
+            local = local * functional.avg_pool2d(inside, neighbourhood, 1, neighbourhood // 2)
         if local.shape[-2:] != size:
             local = functional.interpolate(local, size, mode="bilinear", align_corners=False)
         dense.append(local)

@@ -90,6 +90,17 @@ class TestDenseTokens:
         unit = averaged / np.linalg.norm(averaged, axis=0)
         np.testing.assert_allclose(found[0, 2:, ::3, ::3], unit, atol=1e-6)
 
+    @pytest.mark.parametrize("side", [1, 3, 5])
+    def test_a_faded_border_averages_zeros_beyond_it(self, side):
+        maps = torch.rand(2, 3, 6, 5)
+        expected = torch.nn.functional.avg_pool2d(maps, side, 1, side // 2, count_include_pad=True)
+        torch.testing.assert_close(dense_tokens([maps], side, fade_border=True), expected)
+
+    def test_a_faded_border_shortens_unit_tokens_too(self):
+        found = dense_tokens([torch.rand(1, 3, 4, 4)], 3, unit=True, fade_border=True)
+        norms = torch.tensor([[4.0, 6, 6, 4], [6, 9, 9, 6], [6, 9, 9, 6], [4, 6, 6, 4]]) / 9
+        torch.testing.assert_close(found.norm(dim=1)[0], norms)
+
 
 class TestImageStatistics:
     def test_means_then_deviations_layer_by_layer(self):

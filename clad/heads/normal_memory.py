@@ -61,6 +61,8 @@ class NormalMemory(RememberingHead):
             ``size`` random ones.
         candidates: Random patches per kept one that ``greedy`` chooses among, >= 1; while it
             chooses they take about five times their bytes in float16.
+        fade_border: Average zeros beyond the image, as PatchCore's code does: what a network's own
+            padding does to patches at the border then counts less.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class NormalMemory(RememberingHead):
         seed: int = 0,
         selection: Literal["random", "greedy"] = "random",
         candidates: int = 10,
+        fade_border: bool = False,
     ) -> None:
         super().__init__()
         expect_range("size", size, 1, float("inf"))
@@ -94,6 +97,7 @@ class NormalMemory(RememberingHead):
         self.seed = seed
         self.selection = selection
         self.candidates = candidates
+        self.fade_border = fade_border
         self._reservoirs: dict[str, Reservoir] = {}
 
     def attach(self, tower: Tower, class_names: tuple[str, ...]) -> None:
@@ -158,7 +162,8 @@ class NormalMemory(RememberingHead):
     def _tokens(self, features: ImageFeatures) -> Tensor:
         """(B, C + 2, h, w) averaged tokens with their row and column in [0, 1]."""
         maps = [each.float() for each in token_maps(features, self.layers)]
-        dense = dense_tokens(maps, self.neighbourhood, unit=self.scale == "unit")
+        unit = self.scale == "unit"
+        dense = dense_tokens(maps, self.neighbourhood, unit, self.fade_border)
         rows, columns = (
             (torch.arange(side, device=dense.device) + 0.5) / side for side in dense.shape[-2:]
         )

@@ -181,6 +181,24 @@ def test_greedy_keeps_all_of_too_few_and_repeats():
     assert not torch.equal(banks[0], banks[2])
 
 
+def test_a_faded_border_is_that_of_the_dense_tokens():
+    train, queries = random_features(6), random_features(2, seed=1)
+    head = observed(
+        made(scale="none", position_weight=0.0, top_share=0.0, fade_border=True),
+        train,
+        ("nut",) * 6,
+    )
+    banked, asked = (
+        dense_tokens(token_maps(each), 3, fade_border=True).flatten(2).mT
+        for each in (train, queries)
+    )
+    bank = banked.flatten(0, 1).double().numpy()
+    spread = np.sqrt((bank.std(0) ** 2).mean() * 8)
+    expected = [cdist(image.double().numpy(), bank).min(1).max() / spread for image in asked]
+    found = head(queries, None, ("nut",) * 2, SIZE).scores
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_the_bank_is_made_ready_once_and_anew_when_it_changes(monkeypatch):
     prepared = []
     scales = NormalMemory._scales
