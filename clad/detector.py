@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from clad.checks import expect_range
+from clad.data.cache import PixelCache
 from clad.data.loose_images import (
     ImageLike,
     LoadedImage,
+    Loading,
     OnUnreadable,
     batch_of,
+    batches_of,
     load_in_chunks,
 )
 from clad.explain.regions import hot_regions
@@ -27,7 +31,6 @@ from clad.tasks.preparation import num_held_out_beside
 from clad.tasks.recipe import Recipe, read_recipe, run_files
 from clad.tasks.requirements import expect_no_training
 from clad.tasks.rethreshold import without_validation
-from clad.types import Batch
 
 NAMELESS = "object"
 """Category of a recipe without words, if nobody names one."""
@@ -37,7 +40,8 @@ class Detector:
     """Scores images of one category at a time, by a trained run or a recipe without training.
 
     Images are files, (H, W, 3) uint8 RGB arrays or PIL images. They are resized as ``clad predict``
-    resizes them, and scored in batches.
+    resizes them, and scored in batches. ``cache`` (None, or a ``PixelCache``) keeps what was
+    decoded; with ``picture_px`` results bring a grey picture of that longest side.
 
     Args:
         task: With the weights it shall have, and attached to its categories.
@@ -65,6 +69,8 @@ class Detector:
         self.task: AnomalyModel = task.to(device).eval()
         self.image_size = image_size or task.tower.image_size
         self.batch_size = batch_size
+        self.cache: PixelCache | None = None
+        self.picture_px: int | None = None
         self._is_ready = is_ready or not task.head.knows_categories
 
     @classmethod
@@ -177,7 +183,8 @@ class Detector:
             ValueError: If there is none, or fewer than the head's scales need.
         """
         name = self._choose(category, is_new_allowed=True)
-        loaded = [each for chunk in self._load(images, on_unreadable) for each in chunk]
+        chunks = load_in_chunks(images, self._loading(None), self.batch_size, on_unreadable)
+        loaded = list(chain.from_iterable(chunks))
         if not loaded:
             raise ValueError("expected at least one normal image that can be read, got none")
         generator = torch.Generator().manual_seed(seed)
@@ -193,8 +200,8 @@ class Detector:
             self.task.thresholds_fitted = without_validation(self.task.metrics, (name,), none)
         with tower_precision(self.precision, self.task.device):
             self.task.observe(
-                partial(self._batches, references, name),
-                partial(self._batches, held_out, name) if held_out else None,
+                partial(batches_of, references, self.batch_size, name),
+                partial(batches_of, held_out, self.batch_size, name) if held_out else None,
             )
         self._is_ready = True
         return NormalsSeen(len(references), len(held_out))
@@ -233,8 +240,12 @@ class Detector:
                 f"{type(self.task.head).__name__} compares with them, got none; "
                 "give some with --normal DIR"
             )
-        for loaded in self._load(images, on_unreadable):
+        how = self._loading(self.picture_px)
+        for loaded in load_in_chunks(images, how, self.batch_size, on_unreadable):
             yield from self._score_batch(loaded, name)
+
+    def _loading(self, picture_px: int | None) -> Loading:
+        return Loading(self.image_size, picture_px, self.cache)
 
     def _score_batch(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[ScoredImage]:
         with torch.inference_mode(), tower_precision(self.precision, self.task.device):
@@ -254,6 +265,7 @@ class Detector:
                 words=found.words[row] if found.words else (),
                 region_words=found.region_words[row] if found.region_words else (),
                 threshold=threshold,
+                picture=image.picture,
                 standing=fitted.standing(name, scores[row]),
             )
 
@@ -282,12 +294,3 @@ class Detector:
         # Words and learned parts speak of any object; only a threshold belongs to one.
         self.task.class_names = (*known, name)
         return name
-
-    def _load(
-        self, images: Iterable[ImageLike], on_unreadable: OnUnreadable | None
-    ) -> Iterator[list[LoadedImage]]:
-        return load_in_chunks(images, self.image_size, self.batch_size, on_unreadable)
-
-    def _batches(self, loaded: Sequence[LoadedImage], name: str) -> Iterator[Batch]:
-        for start in range(0, len(loaded), self.batch_size):
-            yield batch_of(loaded[start : start + self.batch_size], name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from clad.cli.face_tables import hottest_frames
-from clad.cli.predictions import picture_names
+from clad.cli.waiting_maps import picture_names
 from clad.explain.regions import half_maximum
 from clad.faces.base import ImageArray
 from clad.forensics import ScoredFile, ScoredFrame

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,21 +14,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from clad.data.images import ImageArray, decode_image, resize_image
+from clad.cli.waiting_maps import WaitingMaps, picture_names
 from clad.explain.scored_image import ScoredImage
 from clad.explain.vocabulary import DescribedPrediction, RankedDescription
 from clad.metrics.histogram import ScoreHistogram
 from clad.metrics.score_calibration import Standing
 from clad.reports.files import write_text
 from clad.reports.gallery import colour_scale, percentiles, thresholds_of_images
-from clad.reports.overlay import overlay
+from clad.reports.overlay import to_grey
 from clad.tasks.processes import of_all_processes, rank
 from clad.types import Batch
 
 SCORES, MAPS = "scores.csv", "maps"
-_UNSCALED = ".maps.float32"
 _COLUMNS = ("path", "category", "score", "threshold", "is_anomalous")
 _BOX = ("top", "left", "bottom", "right")
 _WORD = ("defect", "text", "similarity", "margin")
@@ -59,7 +56,6 @@ class _Scored:
     """What is known of images that were scored, less their maps."""
 
     rows: list[ScoredImage] = field(default_factory=list)
-    map_size: tuple[int, int] | None = None
     peaks: list[float] = field(default_factory=list)
     map_values: ScoreHistogram = field(default_factory=ScoreHistogram)
 
@@ -73,37 +69,42 @@ class _Scored:
 class PredictionWriter:
     """Takes in predictions one by one; maps wait on disk until their common scale is known.
 
-    Of several processes each writes the pictures of its images, and the first one the table.
+    Pictures have the size of the grey ones that come with the predictions, so that no file is
+    decoded twice; those that come without are as large as their maps. Of several processes each
+    writes the pictures of its images, and the first one the table.
 
     Args:
         folder: Where ``scores.csv`` and ``maps/`` go; made if needed.
-        longest_side_px: Of pictures, which then have the shape of their images; None makes them as
-            large as the maps.
     """
 
-    def __init__(self, folder: Path, longest_side_px: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.longest_side_px = longest_side_px
         self._own = _Scored()
+        self._waiting = WaitingMaps(folder, str(rank()))
 
     def add(self, prediction: DescribedPrediction, batch: Batch) -> None:
         """Keep the scores, maps and words of one batch."""
         scores = prediction.scores.detach().to("cpu", torch.float64).tolist()
-        maps = None
+        maps = pixels = None
         if prediction.maps is not None:
             maps = prediction.maps.detach().to("cpu", torch.float32).numpy()
+            if batch.images.shape[-2:] == maps.shape[-2:]:
+                pixels = batch.images.to("cpu").permute(0, 2, 3, 1).numpy()
         for row, (path, category) in enumerate(zip(batch.paths, batch.categories, strict=True)):
             words = prediction.words[row] if prediction.words else ()
             image_map = None if maps is None else maps[row]
             size = (batch.masks.shape[-2], batch.masks.shape[-1])
-            self.add_image(ScoredImage(path, category, scores[row], size, image_map, words=words))
+            grey = None if pixels is None else to_grey(pixels[row])
+            self.add_image(
+                ScoredImage(path, category, scores[row], size, image_map, words=words, picture=grey)
+            )
 
     def add_image(self, image: ScoredImage) -> None:
         """Keep one image."""
         own, values = self._own, image.model_map
         if not own.rows:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._unscaled.unlink(missing_ok=True)
+            self._waiting.clear()
         own.rows.append(image.without_map())
         if values is None:
             return
@@ -113,17 +114,9 @@ class PredictionWriter:
                 f"expected a finite anomaly map, got NaN or infinity for {image.name}; "
                 "look for a division by zero or an overflow in the head"
             )
-        height, width = values.shape
-        own.map_size = (height, width)
         own.peaks.append(peak)
         own.map_values.update(values, np.zeros(values.shape, dtype=bool))
-        with self._unscaled.open("ab") as file:
-            file.write(values.tobytes())
-
-    @property
-    def _unscaled(self) -> Path:
-        """Where this process's maps wait."""
-        return self.folder / f"{_UNSCALED}.{rank()}"
+        self._waiting.add(image.name, values, image.picture)
 
     def finish(
         self,
@@ -151,11 +144,13 @@ class PredictionWriter:
         limits = thresholds_of_images([row.category for row in rows], thresholds)
         if rank() == 0:
             write_text(self.folder / SCORES, scores_table(rows, limits))
-        has_maps = self._own.map_size is not None
+        has_maps = bool(self._waiting)
         if has_maps:
             peaks, ends = np.array(whole.peaks), percentiles(whole.map_values)
             low, high = colour_scale(*ends, peaks, scores, limits)
-            self._write_maps([row.name for row in rows], low, high)
+            paths = [row.name for row in rows]
+            names = dict(zip(paths, picture_names(paths), strict=True))
+            self._waiting.write_pictures(self.folder / MAPS, names, low, high)
         counted = np.ones(len(scores), bool) if thresholds is None else scores >= limits
         called = None if thresholds is None else int(counted.sum())
         first = Counter(
@@ -164,22 +159,6 @@ class PredictionWriter:
             if row.words and counts
         )
         return Written(len(scores), called, has_maps, dict(first.most_common()))
-
-    def _write_maps(self, paths: list[str], low: float, high: float) -> None:
-        """Pictures of this process's images, which are named as all images are."""
-        assert self._own.map_size is not None
-        size = self._own.map_size
-        names = dict(zip(paths, picture_names(paths), strict=True))
-        with self._unscaled.open("rb") as file:
-            for row in self._own.rows:
-                values = np.fromfile(file, np.float32, math.prod(size)).reshape(size)
-                picture = self.folder / MAPS / names[row.name]
-                picture.parent.mkdir(parents=True, exist_ok=True)
-                image = decode_image(Path(row.name))
-                shape = size if self.longest_side_px is None else _fit(image, self.longest_side_px)
-                position = np.clip((_enlarge(values, shape) - low) / (high - low), 0, 1)
-                Image.fromarray(overlay(resize_image(image, shape), position)).save(picture)
-        self._unscaled.unlink()
 
 
 def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> str:
@@ -216,27 +195,3 @@ def scores_table(rows: Sequence[ScoredImage], limits: NDArray[np.float64]) -> st
 
 def _word_cells(word: RankedDescription) -> list[str]:
     return [word.defect_type, word.text, f"{word.similarity:.4f}", f"{word.margin:.4f}"]
-
-
-def _fit(image: ImageArray, longest_side_px: int) -> tuple[int, int]:
-    """(height, width) of the image, shrunk until its longest side fits."""
-    height, width = image.shape[:2]
-    shrink = min(1.0, longest_side_px / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
-def _enlarge(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    if values.shape == size:
-        return values
-    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def picture_names(paths: list[str]) -> list[str]:
-    """Relative PNG names, one per image, laid out as the images are.
-
-    Other suffixes are kept before ``.png``, so that ``a.jpg`` and ``a.png`` do not meet.
-    """
-    absolute = [Path(path).absolute() for path in paths]
-    base = os.path.commonpath([path.parent for path in absolute])
-    names = [path.relative_to(base).as_posix() for path in absolute]
-    return [name if name.lower().endswith(".png") else f"{name}.png" for name in names]

@@ -18,6 +18,7 @@ from clad.cli.score_inputs import ImageFiles, Unreadable, choose_normal, expect_
 from clad.cli.score_threshold import add_threshold_options
 
 if TYPE_CHECKING:
+    from clad.data.cache import PixelCache
     from clad.detector import Detector
 
 FEW_SHOT = "few_shot.yaml"
@@ -25,7 +26,8 @@ MOST_NORMALS = 400
 """More normal images than these are not looked at: a memory of fixed size gains little."""
 
 _RUNS = "score"
-_PICTURE_PX = 1024
+_PICTURE_PX = 512
+_PNG, _NONE = "png", "none"
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -57,6 +59,7 @@ def run(verb: str, arguments: list[str]) -> int:
     quieten()
     unreadable = Unreadable()
     detector = _build(wanted, recipes)
+    detector.cache = _cache(wanted.cache)
     if wanted.threshold is not None or wanted.false_alarms is not None:
         detector.set_threshold(wanted.threshold, wanted.false_alarms)
     if normal is not None:
@@ -66,7 +69,7 @@ def run(verb: str, arguments: list[str]) -> int:
     print("\n".join(source_lines(detector)), flush=True)
     folder = wanted.output or create_run_dir(_RUNS, datetime.now().astimezone())
     try:
-        _score(detector, images, wanted.object, folder, unreadable)
+        _score(detector, images, wanted, folder, unreadable)
     finally:
         if wanted.output is None:
             remove_if_empty(folder)
@@ -114,6 +117,11 @@ def _parser(verb: str) -> Parser:
         "--model", metavar="RUN", type=Path, help="run directory of `clad fit`, or its checkpoint"
     )
     add_threshold_options(parser)
+    _add_output_options(parser)
+    return parser
+
+
+def _add_output_options(parser: Parser) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -128,9 +136,27 @@ def _parser(verb: str) -> Parser:
         "hardware has units for it; default 32",
     )
     parser.add_argument(
+        "--maps",
+        choices=[_PNG, _NONE],
+        default=_PNG,
+        help="whether a picture of each heat map is written; default png",
+    )
+    parser.add_argument(
+        "--map-px",
+        metavar="PX",
+        type=int,
+        default=_PICTURE_PX,
+        help=f"longest side of the pictures; default {_PICTURE_PX}, never above the image's own",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        type=Path,
+        help="keep decoded images there, so that the next call on the same files decodes none",
+    )
+    parser.add_argument(
         "--seed", metavar="N", type=int, default=42, help="decides which normal images are drawn"
     )
-    return parser
 
 
 def _build(wanted: Namespace, recipes: Sequence[Path]) -> Detector:
@@ -155,6 +181,12 @@ def _build(wanted: Namespace, recipes: Sequence[Path]) -> Detector:
         raise UsageError(explain(str(error), words)) from error
 
 
+def _cache(folder: Path | None) -> PixelCache | None:
+    from clad.data.cache import PixelCache
+
+    return None if folder is None else PixelCache(folder)
+
+
 def _observe(
     detector: Detector, normal: ImageFiles, wanted: Namespace, unreadable: Unreadable
 ) -> None:
@@ -168,7 +200,7 @@ def _observe(
 def _score(
     detector: Detector,
     images: ImageFiles,
-    category: str | None,
+    wanted: Namespace,
     folder: Path,
     unreadable: Unreadable,
 ) -> None:
@@ -176,11 +208,13 @@ def _score(
     from clad.cli.predictions import MAPS, SCORES, PredictionWriter
     from clad.cli.score_table import table
 
-    writer = PredictionWriter(folder, _PICTURE_PX)
+    has_maps = wanted.maps != _NONE
+    detector.picture_px = wanted.map_px if has_maps else None
+    writer = PredictionWriter(folder)
     scored = []
-    for image in detector.score_each(images.paths, category, unreadable.note):
-        writer.add_image(image)
+    for image in detector.score_each(images.paths, wanted.object, unreadable.note):
         scored.append(image.without_map())
+        writer.add_image(image if has_maps else scored[-1])
     if not scored:
         raise UsageError(
             f"expected at least one image that can be read, got {unreadable.summary()}"

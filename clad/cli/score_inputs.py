@@ -84,6 +84,8 @@ def expect_way(wanted: Namespace) -> None:
             "expected --normal DIR or --model RUN beside --false-alarms, got neither; a threshold "
             "for a share of false alarms is fitted on scores of normal images"
         )
+    if wanted.map_px < 1:
+        raise UsageError(f"expected --map-px to be at least 1, got {wanted.map_px}")
     if wanted.normal is None and wanted.model is None and not wanted.config:
         raise UsageError(
             "expected --normal DIR, --model RUN or --config FILE, got none: the image and text "

@@ -52,8 +52,13 @@ class PixelCache:
         write_entry(entry, np.ascontiguousarray(pixels).tobytes())
         return pixels
 
-    def entry_path(self, path: Path, shape: tuple[int, ...]) -> Path:
-        """Where the entry lives; changes with the file's path, time, length, and the shape."""
+    def entry_path(self, path: Path, shape: tuple[object, ...]) -> Path:
+        """Where the entry lives; changes with the file's path, time, length, and the shape.
+
+        Args:
+            path: The file that the content comes from.
+            shape: Of the content, or whatever else it depends on.
+        """
         status = path.stat()
         identity = (
             str(path.resolve()),
@@ -66,15 +71,22 @@ class PixelCache:
         return self.folder / key[:2] / f"{key}.pixels"
 
 
-def read_entry(entry: Path, num_bytes: int) -> NDArray[np.uint8] | None:
-    """(num_bytes,) uint8, writable; None if there is no entry or it is not as it was written."""
+def read_entry(entry: Path, num_bytes: int | None = None) -> NDArray[np.uint8] | None:
+    """(num_bytes,) uint8, writable; None if there is no entry or it is not as it was written.
+
+    Args:
+        entry: Its file.
+        num_bytes: Of the content; None takes any number.
+    """
     try:
         content = np.fromfile(entry, dtype=np.uint8)
     except FileNotFoundError:
         return None
-    if content.size != num_bytes + NUM_CHECK_BYTES:
+    if content.size < NUM_CHECK_BYTES:
         return None
     check, kept = content[:NUM_CHECK_BYTES], content[NUM_CHECK_BYTES:]
+    if num_bytes is not None and kept.size != num_bytes:
+        return None
     if zlib.crc32(kept.data) != int.from_bytes(check.tobytes(), "little"):
         return None
     return kept

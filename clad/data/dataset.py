@@ -20,11 +20,10 @@ from clad.data.images import (
     ImageArray,
     MaskArray,
     Size,
-    decode_image,
-    decode_mask,
-    expect_mask_fits,
-    resize_image,
+    decode_fitting_mask,
+    open_rgb,
     resize_mask,
+    resized,
 )
 from clad.data.synthesising import forge, synthesise
 from clad.samples import Sample
@@ -174,7 +173,7 @@ class SampleDataset(Dataset[Item]):
 
     def _load_image(self, path: Path) -> ImageArray:
         size = self.size
-        return self._read(path, (*size, 3), lambda: resize_image(decode_image(path), size))
+        return self._read(path, (*size, 3), lambda: resized(open_rgb(path), size))
 
     def _load_mask(self, sample: Sample) -> MaskArray:
         size, path, mask_path = self.size, sample.image_path, sample.mask_path
@@ -241,8 +240,8 @@ def collate(items: Sequence[Item]) -> Batch:
 
 def _fitting_mask(image_path: Path, mask_path: Path, size: Size) -> ImageArray:
     """(H, W) uint8 mask of 0 and 1, refused if it was drawn at another size than its image."""
-    expect_mask_fits(image_path, mask_path)
-    return resize_mask(decode_mask(mask_path), size).astype(np.uint8)
+    mask = decode_fitting_mask(mask_path, image_path)
+    return resize_mask(mask, size).astype(np.uint8)
 
 
 def _stack(arrays: Sequence[ImageArray] | Sequence[MaskArray]) -> Tensor:

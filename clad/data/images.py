@@ -44,6 +44,16 @@ def decode_image(path: Path) -> ImageArray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, truncated, not an image, or outside the float range.
     """
+    return np.array(_to_rgb(_open(path), path))
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """What ``decode_image`` decodes, as Pillow holds it: to be resized without another copy.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty, truncated, not an image, or outside the float range.
+    """
     return _to_rgb(_open(path), path)
 
 
@@ -55,7 +65,7 @@ def to_rgb(image: Image.Image) -> ImageArray:
     """
     upright = ImageOps.exif_transpose(image)
     upright.info.setdefault(_UNSIGNED_KEY, _is_unsigned(image))
-    return _to_rgb(upright, Path("memory"))
+    return np.array(_to_rgb(upright, Path("memory")))
 
 
 def decode_mask(path: Path) -> MaskArray:
@@ -71,7 +81,7 @@ def decode_mask(path: Path) -> MaskArray:
     image = _open(path)
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return np.asarray(np.asarray(image) != 0)
-    channels = _to_rgb(image, path).max(axis=2)
+    channels = np.asarray(_to_rgb(image, path)).max(axis=2)
     is_lossy = path.suffix.lower() in (".jpg", ".jpeg")
     return np.asarray(channels >= _JPEG_MASK_THRESHOLD if is_lossy else channels > 0)
 
@@ -93,27 +103,42 @@ def stored_size(path: Path) -> Size:
     return (width, height) if orientation in _TRANSPOSED_ORIENTATIONS else (height, width)
 
 
-def expect_mask_fits(image_path: Path, mask_path: Path) -> None:
-    """Refuse a mask whose stored size is not that of its image.
+def decode_fitting_mask(path: Path, image_path: Path) -> MaskArray:
+    """``decode_mask`` of a mask that must have the stored size of its image.
 
     Raises:
-        ValueError: With both sizes (height, width) and both paths.
+        FileNotFoundError: If a file is missing.
+        ValueError: If the mask is unreadable, or the sizes differ, with both sizes (height, width)
+            and both paths.
     """
-    image_size, mask_size = stored_size(image_path), stored_size(mask_path)
-    if image_size != mask_size:
+    mask = decode_mask(path)
+    image_size = stored_size(image_path)
+    if image_size != mask.shape:
         raise ValueError(
-            f"mask {mask_size} differs from image {image_size} in {image_path} "
-            f"(mask {mask_path}); expected equal (height, width), export the mask at image size"
+            f"mask {mask.shape} differs from image {image_size} in {image_path} "
+            f"(mask {path}); expected equal (height, width), export the mask at image size"
         )
+    return mask
 
 
 def resize_image(image: ImageArray, size: Size) -> ImageArray:
     """(H, W, 3) uint8 at ``size`` (height, width): bilinear, antialiased when shrinking."""
-    if image.shape[:2] == size:
-        return image
+    return image if image.shape[:2] == size else resized(Image.fromarray(image), size)
+
+
+def resized(image: Image.Image, size: Size) -> ImageArray:
+    """uint8 of an RGB or grey image at ``size`` (height, width): bilinear, antialiased."""
     height, width = size
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(resized, dtype=np.uint8)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(image, dtype=np.uint8)
+
+
+def fitting_size(size: Size, longest_side_px: int) -> Size:
+    """(height, width) shrunk until the longer one fits, at least 1 each; never enlarged."""
+    height, width = size
+    shrink = min(1.0, longest_side_px / max(size))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
 def resize_mask(mask: MaskArray, size: Size) -> MaskArray:
@@ -135,11 +160,11 @@ def _open(path: Path) -> Image.Image:
         with _quiet_open(path) as image:
             image.load()
             unsigned = _is_unsigned(image)
-            upright = ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
     except Exception as error:
         raise _unreadable(path, error) from error
-    upright.info[_UNSIGNED_KEY] = unsigned
-    return upright
+    image.info[_UNSIGNED_KEY] = unsigned
+    return image
 
 
 def _quiet_open(path: Path) -> Image.Image:
@@ -159,7 +184,7 @@ def _is_unsigned(image: Image.Image) -> bool:
     return int(first) == _UNSIGNED_SAMPLES
 
 
-def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _grey_to_rgb(np.asarray(image).astype(np.float64) / 257)
     if image.mode == "I":
@@ -172,12 +197,11 @@ def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
         layer = image.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         image = Image.alpha_composite(canvas, layer)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey_to_rgb(values: NDArray[np.float64]) -> ImageArray:
-    grey = np.rint(values).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def _grey_to_rgb(values: NDArray[np.float64]) -> Image.Image:
+    return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
 
 
 def _scale_integers(

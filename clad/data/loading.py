@@ -18,7 +18,7 @@ def choose_num_workers(wanted: int | None, num_images: int) -> int:
         return wanted
     if num_images < _FEW_IMAGES:
         return 0
-    return min(_MAX_WORKERS, max(1, _num_cores() // 2))
+    return min(_MAX_WORKERS, max(1, num_cores() // 2))
 
 
 def expect_generator(is_paired: bool, synthesis: Synthesizer | None) -> bool:
@@ -49,7 +49,7 @@ def as_size(image_size: int | tuple[int, int]) -> Size:
     return size[0], size[1]
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Cores that this process may use; in a container fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

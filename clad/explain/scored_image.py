@@ -31,6 +31,8 @@ class ScoredImage:
         region_words: The same of the hottest region.
         threshold: Score at or above which it is called anomalous; None where none was fitted.
         standing: What validation says about the score; three times None where it says nothing.
+        picture: (h', w') uint8 grey picture of the image, for heat maps to be drawn on; None where
+            none was asked for.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ScoredImage:
     region_words: tuple[RankedDescription, ...] = ()
     threshold: float | None = None
     standing: Standing = NO_STANDING
+    picture: NDArray[np.uint8] | None = None
 
     @property
     def is_anomalous(self) -> bool | None:
@@ -76,4 +79,4 @@ class ScoredImage:
 
     def without_map(self) -> ScoredImage:
         """A copy that takes little memory."""
-        return replace(self, model_map=None)
+        return replace(self, model_map=None, picture=None)

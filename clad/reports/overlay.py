@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ _CASING = (8, 20, 28)
 _LINE_PX = 2
 _BACKGROUND_GREY = 190
 _JPEG_QUALITY = 86
+_STEPS, _GREYS = 2000, 256
 
 
 def overlay(image: ImageArray, position: NDArray) -> ImageArray:
@@ -39,10 +41,24 @@ def overlay(image: ImageArray, position: NDArray) -> ImageArray:
         image: (H, W, 3) uint8 RGB.
         position: (H, W) float in [0, 1] on the colour scale; 0.5 is the threshold.
     """
-    grey = image.astype(np.float64) @ (0.299, 0.587, 0.114)
-    colour, opacity = _colours(position)
-    mixed = grey[..., None] * (1 - opacity) + colour * opacity
-    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    return overlay_on_grey(to_grey(image), position)
+
+
+def to_grey(image: ImageArray) -> NDArray[np.uint8]:
+    """(H, W) uint8: ITU-R 601 luminance of (H, W, 3) uint8 RGB."""
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def overlay_on_grey(grey: NDArray[np.uint8], position: NDArray) -> ImageArray:
+    """``overlay`` on a grey picture, with positions rounded to one of 2,001 steps.
+
+    Args:
+        grey: (H, W) uint8.
+        position: (H, W) float in [0, 1] on the colour scale.
+    """
+    step = (np.asarray(position, dtype=np.float32) * _STEPS + np.float32(0.5)).astype(np.int32)
+    mixed = _mixed_colours().take(step * _GREYS + grey)
+    return np.ascontiguousarray(mixed.view(np.uint8).reshape(*grey.shape, 4)[..., :3])
 
 
 def outline(image: ImageArray, mask: NDArray[np.bool_]) -> ImageArray:
@@ -79,6 +95,17 @@ def legend_gradient() -> str:
         for (red, green, blue), position in zip(mixed.tolist(), _RAMP[:, 0], strict=True)
     )
     return f"linear-gradient(90deg,{','.join(stops)})"
+
+
+@cache
+def _mixed_colours() -> NDArray[np.uint32]:
+    """Red, green, blue and an unused byte of each step of the scale over each grey."""
+    colour, opacity = _colours(np.linspace(0, 1, _STEPS + 1))
+    grey = np.arange(_GREYS, dtype=np.float64)[None, :, None]
+    mixed = grey * (1 - opacity[:, None]) + colour[:, None] * opacity[:, None]
+    table = np.zeros((_STEPS + 1, _GREYS, 4), dtype=np.uint8)
+    table[..., :3] = np.round(mixed)
+    return table.view(np.uint32).reshape(-1)
 
 
 def _colours(position: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

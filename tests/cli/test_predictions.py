@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from clad.cli.predictions import PredictionWriter, picture_names
+from clad.cli.predictions import PredictionWriter
+from clad.cli.waiting_maps import picture_names
+from clad.explain.scored_image import ScoredImage
 from clad.explain.vocabulary import DescribedPrediction
-from clad.reports.overlay import overlay
+from clad.reports.overlay import overlay, overlay_on_grey
 from clad.types import Batch
 
 SIZE = 16
@@ -27,7 +29,7 @@ def write_image(path: Path) -> str:
 def batch_of(paths: list[str], categories: tuple[str, ...]) -> Batch:
     count = len(paths)
     return Batch(
-        images=torch.zeros(count, 3, SIZE, SIZE, dtype=torch.uint8),
+        images=torch.full((count, 3, SIZE, SIZE), 128, dtype=torch.uint8),
         labels=torch.zeros(count, dtype=torch.int64),
         masks=torch.zeros(count, SIZE, SIZE, dtype=torch.bool),
         has_mask=torch.ones(count, dtype=torch.bool),
@@ -80,6 +82,25 @@ def test_all_pictures_share_one_scale(tmp_path: Path) -> None:
     for path, position in zip(paths, (0.0, 0.5, 1.0), strict=True):
         shown = np.asarray(Image.open(tmp_path / "out" / "maps" / Path(path).name))
         np.testing.assert_array_equal(shown, overlay(grey, np.full((SIZE, SIZE), position)))
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.csv", "maps"}
+
+
+def test_a_picture_that_comes_with_the_image_is_drawn_on_and_no_file_is_read(
+    tmp_path: Path,
+) -> None:
+    writer = PredictionWriter(tmp_path / "out")
+    grey = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
+    values = np.linspace(0, 1, SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
+    for number in range(3):
+        name = str(tmp_path / "absent" / f"{number}.png")
+        picture = np.roll(grey, number)
+        writer.add_image(ScoredImage(name, "a", 1.0, (40, 60), values, picture=picture))
+    assert writer.finish({"a": 0.5}).has_maps
+    for number in range(3):
+        shown = np.asarray(Image.open(tmp_path / "out" / "maps" / f"{number}.png"))
+        assert shown.shape == (20, 30, 3)
+        coldest = overlay_on_grey(np.roll(grey, number), np.zeros((20, 30)))
+        np.testing.assert_array_equal(shown[0, 0], coldest[0, 0])
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.csv", "maps"}
 
 

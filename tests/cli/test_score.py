@@ -8,41 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detector_recipes import (
-    DESCRIPTIONS,
-    FOCAL,
-    MEMORY,
-    PATCH_TEXT,
-    PROJECTION,
-    write_recipe,
     write_textures,
 )
 from PIL import Image
 from tiny_recipe import clad
 
-from clad.cli import score
 from clad.cli.score_table import MOST_ROWS, table
 from clad.explain.scored_image import ScoredImage
 from clad.reports.overlay import overlay
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
-    """The current folder: recipes, good parts, and parts to score in two folders."""
-    monkeypatch.chdir(tmp_path)
-    write_recipe(Path("few_shot.yaml"), MEMORY)
-    write_recipe(Path("words.yaml"), PATCH_TEXT, prompts=DESCRIPTIONS)
-    write_recipe(Path("unaligned.yaml"), PATCH_TEXT, aligned=False, prompts=DESCRIPTIONS)
-    write_recipe(
-        Path("trained.yaml"), PATCH_TEXT, aligned=False,
-        prompts=DESCRIPTIONS, adapter=PROJECTION, losses=[FOCAL],
-    )  # fmt: skip
-    write_textures(Path("good"), 40)
-    write_textures(Path("parts/a"), 3, seed=8)
-    write_textures(Path("parts/b"), 3, seed=9, defective=True)
-    monkeypatch.setattr(score, "find_recipe", lambda name: Path(name))
-    return tmp_path
 
 
 def read_scores(folder: str) -> list[dict[str, str]]:

@@ -124,8 +124,8 @@ def test_cache_gives_the_same_items_and_is_read(samples, tmp_path, monkeypatch):
         for i in range(len(samples)):
             np.testing.assert_array_equal(plain[i].image, cached[i].image)
             np.testing.assert_array_equal(plain[i].mask, cached[i].mask)
-    monkeypatch.setattr("clad.data.dataset.decode_image", None)
-    monkeypatch.setattr("clad.data.dataset.decode_mask", None)
+    monkeypatch.setattr("clad.data.dataset.open_rgb", None)
+    monkeypatch.setattr("clad.data.dataset.decode_fitting_mask", None)
     assert cached[6].mask.any()
 
 

@@ -125,7 +125,7 @@ def test_loaders_bring_features_masks_and_labels_without_decoding(tmp_path, monk
     for sample, one in zip(module.splits.validation, split_features(encoded), strict=True):
         store.put(sample.image_path, one)
     module.use_features(store)
-    monkeypatch.setattr("clad.data.dataset.decode_image", None)
+    monkeypatch.setattr("clad.data.dataset.open_rgb", None)
     found = next(iter(module.val_dataloader()))
     assert found.images.shape == (len(plain), 3, 0, 0)
     assert_same(found.features, encoded)

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from clad.data.images import (
+    decode_fitting_mask,
     decode_image,
     decode_mask,
-    expect_mask_fits,
+    open_rgb,
     resize_image,
     resize_mask,
+    resized,
     stored_size,
 )
 
@@ -138,7 +140,7 @@ def test_exif_orientation_is_applied_to_images_masks_and_sizes(tmp_path, ramp):
     assert stored_size(path) == upright.shape == (20, 12)
     mask = save(tmp_path / "mask.png", (ramp > 100).astype(np.uint8) * 255, exif=exif)
     np.testing.assert_array_equal(decode_mask(mask), upright > 100)
-    expect_mask_fits(path, mask)
+    np.testing.assert_array_equal(decode_fitting_mask(mask, path), upright > 100)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image at all", None])
@@ -230,4 +232,49 @@ def test_mask_of_another_size_names_both_sizes_and_the_path(tmp_path, ramp):
     with pytest.raises(
         ValueError, match=r"mask \(20, 12\) differs from image \(12, 20\) in .*003\.png"
     ):
-        expect_mask_fits(image, mask)
+        decode_fitting_mask(mask, image)
+
+
+def written(folder, kind, photo):
+    """The photo as a file of this kind, and its pixels by Pillow's own steps."""
+    image, path = Image.fromarray(photo), folder / f"{kind}.png"
+    if kind == "grey":
+        image.convert("L").save(path)
+        return path, Image.open(path).convert("RGB")
+    if kind == "alpha":
+        layer = image.convert("RGBA")
+        layer.putalpha(Image.fromarray(photo[..., 0]))
+        layer.save(path)
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return path, Image.alpha_composite(black, Image.open(path)).convert("RGB")
+    if kind == "palette":
+        image.quantize(16).save(path)
+        return path, Image.open(path).convert("RGB")
+    if kind == "deep":
+        Image.fromarray(photo[..., 0].astype(np.uint16) * 257).save(path)
+        return path, Image.fromarray(photo[..., 0]).convert("RGB")
+    if kind == "cmyk":
+        path = path.with_suffix(".jpg")
+        image.convert("CMYK").save(path)
+        return path, Image.open(path).convert("RGB")
+    if kind == "rotated":
+        path = path.with_suffix(".jpg")
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        image.save(path, exif=exif)
+        return path, Image.open(path).transpose(Image.Transpose.ROTATE_270)
+    image.save(path)
+    return path, Image.open(path)
+
+
+@pytest.mark.parametrize("kind", ["plain", "grey", "alpha", "palette", "deep", "cmyk", "rotated"])
+def test_every_way_to_the_pixels_gives_those_of_pillow(tmp_path, kind):
+    photo = np.random.default_rng(5).integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    path, expected = written(tmp_path, kind, photo)
+    np.testing.assert_array_equal(decode_image(path), np.asarray(expected))
+    small = np.asarray(expected.resize((20, 12), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(resized(open_rgb(path), (12, 20)), small)
+    np.testing.assert_array_equal(resize_image(decode_image(path), (12, 20)), small)
+    whole = resized(open_rgb(path), stored_size(path))
+    np.testing.assert_array_equal(whole, np.asarray(expected))
+    assert whole.flags.writeable

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clad.reports.overlay import jpeg_data_uri, legend_gradient, outline, overlay
+from clad.reports.overlay import (
+    _colours,
+    jpeg_data_uri,
+    legend_gradient,
+    outline,
+    overlay,
+    to_grey,
+)
 
 GREY = np.full((8, 8, 3), 128, dtype=np.uint8)
 
@@ -26,6 +33,19 @@ def test_the_same_map_value_has_the_same_colour_in_any_image():
     busy = position.copy()
     busy[5:] = 1.0
     np.testing.assert_array_equal(overlay(GREY, position)[2, 3], overlay(GREY, busy)[2, 3])
+
+
+def test_the_table_of_colours_is_the_formula_to_two_levels():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    position = rng.random((40, 50))
+    grey = np.round(image @ (0.299, 0.587, 0.114))
+    colours, opacity = _colours(position)
+    mixed = np.round(grey[..., None] * (1 - opacity) + colours * opacity)
+    found = overlay(image, position)
+    assert abs(found - mixed).max() <= 2
+    assert abs(found - mixed).mean() < 0.2
+    np.testing.assert_array_equal(to_grey(image), grey)
 
 
 def test_the_outline_surrounds_the_mask_and_leaves_it_visible():

@@ -193,9 +193,7 @@ class TestWithoutWords:
             wordless.text_parts,
             lambda: wordless.replace_text_projection(torch.nn.Identity()),
         ):
-            with pytest.raises(
-                ValueError, match=r"OfflineTower with words, .* init_args\.words to true"
-            ):
+            with pytest.raises(ValueError, match=r"OfflineTower with words, .*words to true"):
                 ask()
 
     def test_neither_timm_nor_transformers_is_imported(self):
@@ -246,7 +244,7 @@ class TestLoading:
 
         monkeypatch.setattr(torch, "load", torn)
         with pytest.raises(
-            ValueError, match=r"expected the \d+ tensors of tf_efficientnet_lite0 in .* got \d+ of"
+            ValueError, match=r"expected the \d+ tensors of EfficientNet-Lite0 in .* got \d+ of"
         ):
             OfflineTower(64)
 
