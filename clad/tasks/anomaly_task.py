@@ -14,7 +14,7 @@ from clad.tasks.anomaly_model import AnomalyModel
 from clad.tasks.checkpoint_steps import CheckpointSteps
 from clad.tasks.feature_cache import expect_fixed_features, use_cache
 from clad.tasks.learning_rates import learning_groups, with_schedule
-from clad.tasks.requirements import expect_taught, expect_validation
+from clad.tasks.requirements import expect_one_process, expect_taught, expect_validation
 from clad.tasks.trainer_data import data_of
 from clad.types import Batch, LossInputs
 
@@ -48,6 +48,8 @@ class AnomalyTask(AnomalyModel, CheckpointSteps):
             expect_validation(self.head, data.splits)
         data.use_features(None)
         self.attach(data.class_names)
+        if stage == "fit":
+            expect_one_process(self.parameters(), self.trainer.world_size)
         if stage == "fit" and self.feature_cache is not None:
             parts = (self.tower, self.head, self.terms, self.prompts, self.inputs)
             expect_fixed_features(*parts, data)

@@ -103,6 +103,19 @@ def expect_taught(
         )
 
 
+def expect_one_process(parameters: Iterable[Parameter], num_processes: int) -> None:
+    """Refuse several processes where they would share nothing.
+
+    Raises:
+        ValueError: If nothing learns: each of them would let the head observe all images.
+    """
+    if num_processes > 1 and not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            f"expected one process for a recipe in which nothing learns, got {num_processes}; use "
+            "--trainer.devices 1 (tests may use more)"
+        )
+
+
 def expect_trained(is_trained: bool, losses: Sequence[Loss]) -> None:
     """Refuse scores of parts that still hold random weights.
 
