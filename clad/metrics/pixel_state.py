@@ -36,13 +36,26 @@ class PixelState:
             maps: (B, H, W) float32, finite; larger = more anomalous.
             masks: (B, H, W) bool.
         """
-        weights = []
-        for mask in masks[masks.any(axis=(1, 2))]:
-            count, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-            places = regions[mask]
-            weights.append(1.0 / np.bincount(places, minlength=count)[places])
-            self.num_regions += count - 1
-        self.histogram.update(maps, masks, np.concatenate(weights) if weights else None)
+        found = [self._defects(*each) for each in zip(maps, masks, strict=True) if each[1].any()]
+        anomalous, weights = zip(*found, strict=True) if found else ([maps[:0].reshape(-1)], None)
+        self.histogram.count(
+            maps.reshape(-1),
+            np.concatenate(anomalous),
+            None if weights is None else np.concatenate(weights),
+        )
+
+    def _defects(
+        self, values: NDArray[np.float32], mask: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Score and 1 / size of its region of each anomalous pixel."""
+        bytes_ = np.ascontiguousarray(mask).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(bytes_)
+        box = np.s_[top : top + height, left : left + width]
+        count, regions = cv2.connectedComponents(bytes_[box], connectivity=8)
+        self.num_regions += count - 1
+        chosen = mask[box]
+        of_pixel = regions[chosen]
+        return values[box][chosen], 1.0 / np.bincount(of_pixel, minlength=count)[of_pixel]
 
     def merge(self, other: PixelState) -> None:
         """Take in what another one has seen."""
