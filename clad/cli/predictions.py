@@ -80,7 +80,7 @@ class PredictionWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._own = _Scored()
-        self._waiting = WaitingMaps(folder, str(rank()))
+        self._waiting: WaitingMaps | None = None
 
     def add(self, prediction: DescribedPrediction, batch: Batch) -> None:
         """Keep the scores, maps and words of one batch."""
@@ -102,8 +102,10 @@ class PredictionWriter:
     def add_image(self, image: ScoredImage) -> None:
         """Keep one image."""
         own, values = self._own, image.model_map
-        if not own.rows:
+        if self._waiting is None:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Not earlier: processes learn their rank when the trainer starts.
+            self._waiting = WaitingMaps(self.folder, str(rank()))
             self._waiting.clear()
         own.rows.append(image.without_map())
         if values is None:
@@ -132,7 +134,7 @@ class PredictionWriter:
         Raises:
             ValueError: If nothing was predicted.
         """
-        if not self._own.rows:
+        if self._waiting is None:
             raise ValueError("expected images to predict, got none; check data.root")
         whole = _Scored()
         for each in of_all_processes(self._own):
