@@ -149,6 +149,24 @@ class ScoreHistogram:
         value = float(scores_of(keys_of(self.edges[bins]) + steps)[0])
         return min(max(value, self.lowest), self.highest)
 
+    def above(self, thresholds: NDArray[np.float64]) -> Counts:
+        """(3, T) what lies above each threshold: normal, anomalous, weights.
+
+        Inside a bin of several numbers, scores are taken to lie evenly.
+
+        Args:
+            thresholds: (T,) in any order.
+        """
+        ends = np.append(self.edges, np.inf).astype(np.float64)
+        from_end = np.cumsum(self.counts[:, ::-1], axis=1)[:, ::-1]
+        place = np.searchsorted(ends, thresholds, side="right") - 1
+        low = np.maximum(ends[place], self.lowest)
+        high = np.minimum(ends[place + 1], self.highest)
+        is_single = _widths(self.edges, place) == 1
+        width = np.where(is_single | (high <= low), np.inf, high - low)
+        share = np.clip((high - thresholds) / width, 0, 1)
+        return from_end[:, place] - (1 - share) * self.counts[:, place]
+
     @property
     def num_bytes(self) -> int:
         """Size of what it keeps."""

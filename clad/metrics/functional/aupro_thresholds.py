@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from clad.metrics.functional.aupro import AUPRO_LIMIT, region_weights
 from clad.metrics.functional.validate import checked_labels, checked_scores
 
+Floats = NDArray[np.float64]
+
 NUM_THRESHOLDS = 200
 """Steps between the smallest and the largest score."""
 
@@ -60,11 +62,30 @@ def aupro_thresholds(
     low, high = float(scores.min()), float(scores.max())
     if low == high:
         return math.nan
-    thresholds = np.arange(low, high, (high - low) / num_thresholds)
+    thresholds = even_thresholds(low, high, num_thresholds)
     # Regions are labelled image by image in the order of images that have any.
     weights = region_weights(anomalous)
     overlap = _share_above(scores[anomalous], thresholds, weights)
     rate = _share_above(scores[~anomalous], thresholds)
+    return stretched_area(rate, overlap, limit)
+
+
+def even_thresholds(low: float, high: float, number: int = NUM_THRESHOLDS) -> Floats:
+    """(T,) rising thresholds: ``number`` equal steps from the smallest to the largest score."""
+    return np.arange(low, high, (high - low) / number)
+
+
+def stretched_area(rate: Floats, overlap: Floats, limit: float = AUPRO_LIMIT) -> float:
+    """Area under the points with a rate below ``limit``, their rates stretched to [0, 1].
+
+    Args:
+        rate: (T,) false positive rates, falling.
+        overlap: (T,) mean overlap with the regions.
+        limit: Rates from here on are dropped.
+
+    Returns:
+        The area; NaN if fewer than two different rates are left.
+    """
     kept = rate < limit
     rate, overlap = rate[kept], overlap[kept]
     if len(rate) < 2 or rate.min() == rate.max():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clad.metrics.functional.aupimo import AUPIMO_BOUNDS, share_of_range
 from clad.metrics.functional.aupro import AUPRO_LIMIT, area_up_to
 from clad.metrics.functional.eer import rate_on_segment
 
@@ -107,6 +108,38 @@ def binned_aupro(ranking: BinnedRanking, limit: float = AUPRO_LIMIT) -> float:
     return min(1.0, float(area_up_to(limit, start, end) @ ranking.weight) / (limit * total))
 
 
+def binned_pro_curve(ranking: BinnedRanking, limit: float = AUPRO_LIMIT) -> tuple[Floats, Floats]:
+    """The curve whose area is ``binned_aupro``, from the left; empty if it is undefined.
+
+    Returns:
+        (M,) false positive rates from 0 to ``limit``, never falling, and the mean overlap with the
+        regions there in [0, 1]. Straight lines join the points.
+    """
+    if not ranking.is_defined:
+        return np.empty(0), np.empty(0)
+    rate = np.append(0.0, np.cumsum(ranking.normal) / ranking.num_normal)
+    overlap = np.append(0.0, np.cumsum(ranking.weight) / ranking.weight.sum())
+    inside = rate < limit
+    at_limit = np.interp(limit, rate, overlap)
+    return np.append(rate[inside], limit), np.append(overlap[inside], at_limit)
+
+
+def binned_aupimo(ranking: BinnedRanking, bounds: tuple[float, float] = AUPIMO_BOUNDS) -> float:
+    """Mean AUPIMO of the anomalous images in [0, 1]; see ``aupimo``.
+
+    Args:
+        ranking: Of the pixels of normal images and the anomalous pixels, the latter weighted by
+            1 / (anomalous pixels of their image).
+        bounds: Smallest and largest share of false alarms.
+    """
+    if not ranking.is_defined or ranking.num_normal * bounds[0] < 1 - 1e-6:
+        return math.nan
+    end = np.cumsum(ranking.normal) / ranking.num_normal
+    start = end - ranking.normal / ranking.num_normal
+    shares = share_of_range(start, end, bounds)
+    return float(shares @ ranking.weight) / float(ranking.weight.sum())
+
+
 def binned_eer(ranking: BinnedRanking) -> float:
     """Equal error rate in [0, 1]; NaN if one kind of item is missing."""
     if not ranking.is_defined:
@@ -123,7 +156,8 @@ def binned_eer(ranking: BinnedRanking) -> float:
 def binned_false_alarms_at_recall(ranking: BinnedRanking, recall: float = 0.95) -> float:
     """Share of false alarms where ``recall`` of the anomalous items are found.
 
-    In a bin of several scores a threshold inside it is allowed for.
+    In a bin of several scores a threshold inside it is allowed for: above the i-th of its p
+    anomalous items lie i / (p + 1) of its normal ones.
     """
     if not ranking.is_defined:
         return math.nan
@@ -133,5 +167,5 @@ def binned_false_alarms_at_recall(ranking: BinnedRanking, recall: float = 0.95) 
     share = 1.0
     if not ranking.is_single[place]:
         missing = needed - (found[place] - ranking.anomalous[place])
-        share = min(1.0, missing / ranking.anomalous[place])
+        share = min(1.0, missing / (ranking.anomalous[place] + 1))
     return float(alarms[place] - (1 - share) * ranking.normal[place]) / ranking.num_normal
