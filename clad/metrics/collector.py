@@ -13,6 +13,7 @@ from torch import Tensor
 from clad.checks import expect_shape
 from clad.metrics.keepsakes import Keepsakes
 from clad.metrics.pixel_state import PixelState
+from clad.metrics.settings import STANDARD, MetricSettings
 from clad.samples import Origin
 from clad.types import Batch, Prediction
 
@@ -88,9 +89,11 @@ class PredictionCollector:
 
     Args:
         for_report: Whether to keep what a report shows of maps and masks, too.
+        metrics: Which pixel metrics will be taken.
     """
 
-    def __init__(self, for_report: bool = False) -> None:
+    def __init__(self, for_report: bool = False, metrics: MetricSettings = STANDARD) -> None:
+        self._metrics = metrics
         self._names: list[tuple[str, str, str]] = []
         self._domains: list[str] = []
         self._origins: list[Origin | None] = []
@@ -187,13 +190,17 @@ class PredictionCollector:
             groups=tuple(self._groups) if len(self._groups) == len(paths) else (),
         )
 
+    def _new_state(self) -> PixelState:
+        chosen = self._metrics
+        return PixelState(chosen.num_bins, chosen.published_pro, chosen.aupimo)
+
     def _take_maps(self, prediction: Prediction, maps: Tensor, batch: Batch) -> None:
         self._has_maps = True
         values = maps.detach().to("cpu", torch.float32).numpy()
         masks, has_mask = batch.masks.cpu().numpy(), batch.has_mask.cpu().numpy()
         categories = np.asarray(batch.categories)
         for category in dict.fromkeys(batch.categories):
-            state = self._pixels.setdefault(category, PixelState())
+            state = self._pixels.setdefault(category, self._new_state())
             members = np.flatnonzero((categories == category) & has_mask)
             if len(members) == len(batch):
                 state.update(values, masks)

@@ -103,13 +103,14 @@ def _image_metrics(scores: NDArray[np.float64], labels: NDArray) -> tuple[Values
 def _pixel_metrics(
     collected: CollectedPredictions, category: str, rows: NDArray[np.int64]
 ) -> tuple[Values, Reasons]:
-    undefined = dict.fromkeys(PIXEL_METRICS, math.nan)
     if not collected.pixels:
+        undefined = dict.fromkeys(PIXEL_METRICS, math.nan)
         return undefined, dict.fromkeys(PIXEL_METRICS, "no anomaly maps")
     is_anomalous = collected.labels[rows] == 1
     if not is_anomalous[collected.has_mask[rows]].any():
         reason = "no masks" if is_anomalous.any() else "no anomalous image"
-        return undefined, dict.fromkeys(PIXEL_METRICS, reason)
+        names = collected.pixels[category].metric_names
+        return dict.fromkeys(names, math.nan), dict.fromkeys(names, reason)
     return collected.pixels[category].metrics()
 
 

@@ -131,9 +131,11 @@ class PixelState:
         if not ranking.is_defined:
             lacking = "normal" if self.histogram.counts[ANOMALOUS].any() else "anomalous"
             return values, dict.fromkeys(values, f"no {lacking} pixel")
-        if auroc_uncertainty(ranking) > _UNCERTAIN:
+        uncertainty = auroc_uncertainty(ranking)
+        # Of few pixels, one is more than that.
+        if uncertainty > max(_UNCERTAIN, 1 / min(ranking.num_normal, ranking.num_anomalous)):
             warnings.warn(
-                f"pixel AUROC could be off by {auroc_uncertainty(ranking):.1g}, and the other "
+                f"pixel AUROC could be off by {uncertainty:.1g}, and the other "
                 "pixel metrics likewise; raise model.metrics.num_bins",
                 stacklevel=2,
             )

@@ -36,6 +36,12 @@ class MetricSettings:
             from 500 images of each kind on, Platt's below. None with fewer than 20 of each kind.
         prevalence: Share of anomalous images that probabilities are for, in (0, 1); None leaves
             them at that of the validation images.
+        num_bins: Most bins of the histogram of map values that pixel metrics come from, per
+            category; at least 256. One takes 28 bytes.
+        published_pro: Whether ``pixel_aupro_200`` is taken: AUPRO with 200 thresholds, as the code
+            of APRIL-GAN and AnomalyCLIP computes it, for numbers beside theirs.
+        aupimo: Whether ``pixel_aupimo`` is taken, the overlap at very few false alarms on normal
+            images (arXiv:2401.01984); a second histogram is kept for it.
         natural: Names of categories, groups or folders of test images whose real ones are natural
             photographs; the share of them that is not called fake is ``natural_specificity``.
         training_generators: Names of generators that the detector is trained on; they are in no
@@ -49,11 +55,15 @@ class MetricSettings:
     threshold: float | Mapping[str, float] | None = None
     probability: ProbabilityMethod = "auto"
     prevalence: float | None = None
+    num_bins: int = 8192
+    published_pro: bool = False
+    aupimo: bool = False
     natural: tuple[str, ...] = ("natural",)
     training_generators: tuple[str, ...] = ("progan",)
 
     def __post_init__(self) -> None:
         expect_range("top_k", self.top_k, 1, float("inf"))
+        expect_range("num_bins", self.num_bins, 256, float("inf"))
         chosen = {
             "video_score": VideoScore,
             "threshold_rule": ThresholdRule,

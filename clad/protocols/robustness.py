@@ -100,7 +100,7 @@ def measure_robustness(
 
 def predict(task: AnomalyTask, loader: DataLoader) -> CollectedPredictions:
     """Predictions of all batches with their truth; the task is left as it was."""
-    collector = PredictionCollector()
+    collector = PredictionCollector(metrics=task.metrics)
     was_training = task.training
     task.eval()
     with torch.inference_mode():

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clad.metrics.bootstrap import Interval, Intervals
-from clad.metrics.evaluate import IMAGE_METRICS, PIXEL_METRICS, THRESHOLD_METRICS
+from clad.metrics.evaluate import IMAGE_METRICS, THRESHOLD_METRICS
 from clad.metrics.functional.auroc import auroc
 from clad.metrics.functional.average_precision import average_precision
+from clad.metrics.pixel_state import AUPIMO, PIXEL_METRICS, PUBLISHED_PRO
 from clad.reports.curves import Points, precision_recall_points, roc_points, score_histogram
 from clad.reports.figures import (
     NUM_COLOURS,
@@ -33,6 +34,10 @@ METRIC_TITLES = {
     "pixel_ap": "AP",
     "pixel_f1_max": "F1\N{NON-BREAKING HYPHEN}max",
     "pixel_aupro": "AUPRO",
+    "pixel_eer": "EER",
+    "pixel_false_alarms_at_95_recall": "False alarms at 95 % recall",
+    "pixel_aupro_200": "AUPRO, 200 thresholds",
+    "pixel_aupimo": "AUPIMO",
     "image_accuracy": "Accuracy",
     "image_f1": "F1",
     "image_recall": "Recall",
@@ -40,7 +45,7 @@ METRIC_TITLES = {
 }
 _GROUPS = {
     "Images, any threshold": IMAGE_METRICS,
-    "Pixels, any threshold": PIXEL_METRICS,
+    "Pixels, any threshold": (*PIXEL_METRICS, PUBLISHED_PRO, AUPIMO),
     "Images, at the threshold": THRESHOLD_METRICS,
 }
 # With more categories than colours, so many of the lowest curves stand out; the rest is quiet.

@@ -52,7 +52,7 @@ class EvaluationSteps(LightningModule, ABC):
         """Inside ``fit``, scores need a head prepared with the weights of this moment."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.prepare_head()
-        self._collector = PredictionCollector()
+        self._collector = PredictionCollector(metrics=self.metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
@@ -70,7 +70,7 @@ class EvaluationSteps(LightningModule, ABC):
 
     def on_test_epoch_start(self) -> None:
         """Start from nothing."""
-        self._collector = PredictionCollector(for_report=True)
+        self._collector = PredictionCollector(for_report=True, metrics=self.metrics)
         self._ranked_types.clear()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

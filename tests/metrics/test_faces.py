@@ -145,6 +145,7 @@ def test_other_domains_get_none_of_it():
     assert set(evaluate(found).mean) == {
         "image_auroc", "image_ap", "image_f1_max",
         "pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro",
+        "pixel_eer", "pixel_false_alarms_at_95_recall",
     }  # fmt: skip
 
 
