@@ -31,7 +31,7 @@ def _by_steps(maps: Maps, masks: Masks, bounds: tuple[float, float]) -> list[flo
     """For each false positive rate of a fine grid: the lowest threshold that keeps to it."""
     has_defect = masks.any(axis=(1, 2))
     normal = np.sort(maps[~has_defect].reshape(-1))[::-1]
-    rates = np.exp(np.linspace(*np.log(bounds), 20_001))
+    rates = np.exp(np.linspace(*np.log(bounds), 2_001))
     # The threshold lies just above the first normal score that would be one too many.
     thresholds = normal[np.floor(rates * len(normal) + 1e-9).astype(int)]
     found = []
@@ -46,9 +46,9 @@ def _by_steps(maps: Maps, masks: Masks, bounds: tuple[float, float]) -> list[flo
 def test_equals_the_mean_over_thresholds(seed: int):
     maps, masks = _inputs(seed)
     expected = _by_steps(maps, masks, WIDE)
-    assert aupimo_scores(maps, masks, WIDE) == pytest.approx(expected, abs=2e-4, nan_ok=True)
+    assert aupimo_scores(maps, masks, WIDE) == pytest.approx(expected, abs=1e-3, nan_ok=True)
     assert np.isnan(aupimo_scores(maps, masks, WIDE)[:4]).all()
-    assert aupimo(maps, masks, WIDE) == pytest.approx(np.nanmean(expected), abs=2e-4)
+    assert aupimo(maps, masks, WIDE) == pytest.approx(np.nanmean(expected), abs=1e-3)
 
 
 def test_by_hand():
@@ -115,7 +115,7 @@ def test_maps_of_another_shape():
 @pytest.mark.slow
 def test_close_to_anomalib():
     torch = pytest.importorskip("torch")
-    from anomalib.metrics.pimo import _AUPIMO
+    from anomalib.metrics.pimo.pimo import _AUPIMO
 
     maps, masks = _inputs(0, side=100, size=20)
     theirs = _AUPIMO(num_thresholds=30_000, fpr_bounds=(1e-3, 1e-2), return_average=False)
