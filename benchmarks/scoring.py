@@ -3,8 +3,8 @@
     python benchmarks/scoring.py [--images 200] [--rows 2000] [--rounds 3]
     python benchmarks/scoring.py --images 8 --good 8 --rows 200 --rounds 1
 
-Photos are drawn here: 1,024 x 1,024 PNG files of smooth colours under noise, which compress as badly
-as photographs do. Both detectors are fitted once, outside the timing, on the same good photos:
+Photos are drawn here: 1,024 x 1,024 PNG files of smooth colours under noise, hardly compressible,
+as photographs are. Both detectors are fitted once, outside the timing, on the same good photos:
 patches of EfficientNet-Lite0 with the same packaged weights, strides 8 and 16 at 256 px, banks of
 `--rows` patches; anomalib's ratio is set to that, everything else is its default. Then whole
 processes are timed in turn, as a user types them.
