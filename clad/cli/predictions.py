@@ -30,6 +30,8 @@ SCORES, MAPS = "scores.csv", "maps"
 _COLUMNS = ("path", "category", "score", "threshold", "is_anomalous")
 _BOX = ("top", "left", "bottom", "right")
 _WORD = ("defect", "text", "similarity", "margin")
+_SAMPLED_VALUES = 16_384
+"""Of each map, for the ends of the colour scale; more changes nothing visible."""
 NUM_WORDS = 3
 """Kinds of defect that are written per image."""
 
@@ -117,7 +119,8 @@ class PredictionWriter:
                 "look for a division by zero or an overflow in the head"
             )
         own.peaks.append(peak)
-        own.map_values.update(values, np.zeros(values.shape, dtype=bool))
+        sampled = values.reshape(-1)[:: max(1, values.size // _SAMPLED_VALUES)]
+        own.map_values.update(sampled, np.zeros(sampled.shape, dtype=bool))
         self._waiting.add(image.name, values, image.picture)
 
     def finish(
