@@ -98,10 +98,12 @@ class PredictionCollector:
         self._domains: list[str] = []
         self._origins: list[Origin | None] = []
         self._groups: list[str | None] = []
-        self._labels: list[NDArray[np.int64]] = []
-        self._has_mask: list[NDArray[np.bool_]] = []
-        self._scores: list[NDArray[np.float64]] = []
-        self._parts: dict[str, list[NDArray[np.float64]]] = {}
+        # Plain numbers: small arrays that stay, among the large ones of each batch that go, would
+        # leave holes in memory, and those grow with the images.
+        self._labels: list[int] = []
+        self._has_mask: list[bool] = []
+        self._scores: list[float] = []
+        self._parts: dict[str, list[float]] = {}
         self._has_maps = False
         self._pixels: dict[str, PixelState] = {}
         self._keepsakes = Keepsakes() if for_report else None
@@ -131,11 +133,11 @@ class PredictionCollector:
         self._domains += batch.domains
         self._origins += batch.origins
         self._groups += batch.groups
-        self._labels.append(_to_numpy(batch.labels, torch.int64))
-        self._has_mask.append(_to_numpy(batch.has_mask, torch.bool))
-        self._scores.append(_to_numpy(prediction.scores, torch.float64))
+        self._labels += batch.labels.tolist()
+        self._has_mask += batch.has_mask.tolist()
+        self._scores += _as_floats(prediction.scores)
         for name, part in prediction.parts.items():
-            self._parts.setdefault(name, []).append(_to_numpy(part, torch.float64))
+            self._parts.setdefault(name, []).extend(_as_floats(part))
 
     def merge(self, other: PredictionCollector) -> None:
         """Take in what another one has, behind what this one has; the other is used up.
@@ -179,10 +181,10 @@ class PredictionCollector:
             paths=paths,
             categories=categories,
             defect_types=defect_types,
-            labels=np.concatenate(self._labels),
-            scores=np.concatenate(self._scores),
-            has_mask=np.concatenate(self._has_mask),
-            parts={name: np.concatenate(values) for name, values in self._parts.items()},
+            labels=np.array(self._labels, dtype=np.int64),
+            scores=np.array(self._scores, dtype=np.float64),
+            has_mask=np.array(self._has_mask, dtype=bool),
+            parts={name: np.array(values) for name, values in self._parts.items()},
             pixels=self._pixels,
             keepsakes=self._keepsakes if self._has_maps else None,
             domains=tuple(self._domains) if len(self._domains) == len(paths) else (),
@@ -226,9 +228,9 @@ class PredictionCollector:
             )
 
 
-def _to_numpy(tensor: Tensor, dtype: torch.dtype) -> NDArray:
-    # copy=True: a loader may reuse the memory of a batch.
-    return tensor.detach().to("cpu", dtype, copy=True).numpy()
+def _as_floats(tensor: Tensor) -> list[float]:
+    found: list[float] = tensor.detach().to("cpu", torch.float64).tolist()
+    return found
 
 
 def _expect_finite(what: str, values: Tensor, paths: tuple[str, ...]) -> None:

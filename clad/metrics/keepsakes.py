@@ -54,7 +54,7 @@ class Keepsakes:
         self.unmasked = ScoreHistogram()
         """Map values of images without a known mask, which no ``PixelState`` has seen."""
         self._map_size: tuple[int, int] | None = None
-        self._peaks: list[NDArray[np.float32]] = []
+        self._peaks: list[float] = []
         self._num_images = 0
         self._kept: dict[str, list[Keepsake]] = {}
 
@@ -84,7 +84,7 @@ class Keepsakes:
             ValueError: If maps are of another size than earlier ones.
         """
         self._expect_size((maps.shape[1], maps.shape[2]))
-        self._peaks.append(maps.max(axis=(1, 2)))
+        self._peaks += maps.max(axis=(1, 2)).tolist()
         if not has_mask.all():
             self.unmasked.update(maps[~has_mask], masks[~has_mask])
         of_image = np.asarray(categories)
@@ -128,7 +128,7 @@ class Keepsakes:
     @property
     def peaks(self) -> NDArray[np.float32]:
         """(N,) largest value of each map."""
-        return np.concatenate(self._peaks)
+        return np.array(self._peaks, dtype=np.float32)
 
     @property
     def size(self) -> tuple[int, int]:
