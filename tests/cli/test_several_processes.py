@@ -51,13 +51,16 @@ def trained(workplace: Path) -> list[str]:
 
 
 def expect_equal(ours: dict, theirs: dict) -> None:
-    """Metrics of two processes and of one; those of images to the last digit."""
+    """Metrics of two processes and of one, of images to the last digit.
+
+    Added up, histograms have other bins than one that saw everything: on so few pixels it shows.
+    """
     assert list(ours) == list(theirs)
     for name, value in theirs.items():
         if isinstance(value, dict):
             expect_equal(ours[name], value)
         elif isinstance(value, float) and name.startswith("pixel"):
-            assert ours[name] == pytest.approx(value, abs=1e-6)
+            assert ours[name] == pytest.approx(value, abs=1e-4), name
         else:
             assert ours[name] == value, name
 
