@@ -1,7 +1,8 @@
 """Testing images whose maps are made on the fly: ours, and with all maps stored.
 
 Each function is for a process of its own (`child.run_function`), and says what that process held
-before the first image (`base_mib`), how long metrics took, and what they were.
+before the first image (`base_mib`), its peak above that (`own_mib`), how long metrics took, and
+what they were.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import torch
 from clad.metrics.collector import PredictionCollector
 from clad.metrics.evaluate import evaluate
 from clad.types import Batch, Prediction
+
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+"""Environment of these processes: arrays from 1 MB on go back to the system when they are dropped.
+Otherwise glibc keeps some of them, and peaks differ by 20 MiB from run to run."""
 
 _BATCH = 8
 _DISTINCT = 32

@@ -3,8 +3,8 @@
     python benchmarks/scaling.py [--images 250 500 1000 2000 4000] [--plot FILE] [--whole]
 
 Each count runs in a process of its own. Ours is what `clad test` does between a head and the
-report; beside it the exact metrics on stored maps, where a guess of 25 bytes per pixel fits into
-half of the free memory. Maps are made as they are asked for, and making them is not timed.
+report; beside it the exact metrics on stored maps, where 16 bytes per pixel fit into half of the
+free memory. Maps are made as they are asked for, and making them is not timed.
 
 With --whole it is `clad test` itself, from its start to its end: the recipe `few_shot` on copies of
 made-up images (it needs the extra `offline`). Nothing is beside it then.
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from child import Child, run_command, run_function
 from harness import Claim, Measured, add_arguments, alternate, main_guard, report
+from made_up_maps import ALLOCATOR
 
 CLAIM = "testing takes time in proportion to the images, and memory that does not grow with them"
 PEER = "exact metrics on stored maps"
@@ -29,7 +30,7 @@ NEEDS = ()
 
 COUNTS = (250, 500, 1000, 2000, 4000)
 STRAIGHTNESS, LARGEST_GROWTH = 0.99, 1.1
-_BYTES_PER_PIXEL = 25
+_BYTES_PER_PIXEL = 16
 _PART = "metal_nut"
 
 
@@ -79,7 +80,7 @@ def metrics(counts: Sequence[int], wanted: argparse.Namespace) -> dict[str, list
             values: dict[str, list[float]] = {"seconds": [], "mib": []}
             for _ in range(wanted.rounds):
                 place = f"made_up_maps:{function}"
-                found = run_function(place, num_images=count, side=wanted.side).values
+                found = run_function(place, ALLOCATOR, num_images=count, side=wanted.side).values
                 values["seconds"].append(float(found["metric_seconds"]))
                 values["mib"].append(float(found["own_mib"]))
             rows[way].append(_row(f"{way}, {count:,} images", values))
