@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,51 +34,48 @@ def loads_of(inside: Counts, above: Counts, totals: Counts) -> NDArray[np.float6
     return loads
 
 
-class _Bins(NamedTuple):
+class _Bins:
     """Bins that are looked at for splitting.
 
-    ``low`` and ``high``: (M,) keys of their ends. The others (2, M), normal and anomalous scores:
-    ``held`` before the batch, of the batch ``below_low`` and ``below_high``, of all in the bins
-    ``above``.
+    Args:
+        rows: (10, M) keys of the lower and the upper end, then normal and anomalous scores of each
+            of: what the bin holds; what of the batch lies below its lower end; below its upper end;
+            what lies in bins above it. One array, because there are many steps on few bins.
     """
 
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    held: Counts
-    below_low: Counts
-    below_high: Counts
-    above: Counts
-
-    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Bins:
-        return _Bins(
-            self.low[chosen],
-            self.high[chosen],
-            self.held[:, chosen],
-            self.below_low[:, chosen],
-            self.below_high[:, chosen],
-            self.above[:, chosen],
+    def __init__(self, rows: Counts) -> None:
+        self.rows = rows
+        self.low, self.high = rows[0], rows[1]
+        self.held, self.below_low, self.below_high, self.above = (
+            rows[start : start + 2] for start in (2, 4, 6, 8)
         )
 
     def halves(self, middle: NDArray[np.int64], below_middle: Counts) -> _Bins:
         """The upper parts, then the lower ones; what was held is spread evenly."""
+        number = len(middle)
         upper = self.held * ((self.high - middle) / (self.high - self.low))
-        above_lower = self.above + upper + self.below_high - below_middle
-        return _Bins(
-            np.append(middle, self.low),
-            np.append(self.high, middle),
-            np.hstack([upper, self.held - upper]),
-            np.hstack([below_middle, self.below_low]),
-            np.hstack([self.below_high, below_middle]),
-            np.hstack([self.above, above_lower]),
-        )
+        halves = _Bins(np.hstack([self.rows, self.rows]))
+        halves.low[:number] = halves.high[number:] = middle
+        halves.held[:, :number] = upper
+        halves.held[:, number:] -= upper
+        halves.below_low[:, :number] = halves.below_high[:, number:] = below_middle
+        halves.above[:, number:] += upper + self.below_high - below_middle
+        return halves
 
-    def is_full(self, totals: Counts, most_load: float) -> NDArray[np.bool_]:
-        """Whether each should be split: new scores come, and it would hold two or too much."""
+    def full(self, totals: Counts, most_load: float) -> _Bins:
+        """Those to be split: new scores come, and they would hold two or more, and too much."""
         coming = self.below_high - self.below_low
         inside = self.held + coming
-        heavy = loads_of(inside, self.above, totals) > most_load
-        can_split = (self.high - self.low > 1) & (inside[0] + inside[1] > 1.5)
-        return heavy & can_split & coming.any(axis=0)
+        is_full = loads_of(inside, self.above, totals) > most_load
+        is_full &= inside[0] + inside[1] > 1.5
+        is_full &= coming[0] + coming[1] > 0
+        is_full &= self.high - self.low > 1
+        return _Bins(self.rows[:, is_full])
+
+    @property
+    def middles(self) -> NDArray[np.int64]:
+        """(M,) keys at which they are split."""
+        return roundest_between(self.low.astype(np.int64), self.high.astype(np.int64))
 
 
 def new_edges(
@@ -109,19 +104,16 @@ def new_edges(
     # Most bins are not full: only of these the keys are needed.
     heavy = np.flatnonzero(loads_of(inside, above, totals) > most_load)
     ends = np.append(edges, np.float32(np.inf))
-    bins = _Bins(
-        keys_of(ends[heavy]),
-        keys_of(ends[heavy + 1]),
-        counts[:2, heavy],
-        below[:2, heavy],
-        below_high[:, heavy],
-        above[:, heavy],
-    )
+    keys = (keys_of(ends[heavy]), keys_of(ends[heavy + 1]))
+    held = (counts[:2, heavy], below[:2, heavy], below_high[:, heavy], above[:, heavy])
+    bins = _Bins(np.vstack([*keys, *held])).full(totals, most_load)
     middles, found = [np.empty(0, dtype=np.int64)], [np.empty((3, 0))]
-    while len((bins := bins.where(bins.is_full(totals, most_load))).low):
-        middles.append(roundest_between(bins.low, bins.high))
-        found.append(batch.below(scores_of(middles[-1])))
-        bins = bins.halves(middles[-1], found[-1][:2])
-    keys = np.concatenate(middles)
-    order = np.argsort(keys)
-    return scores_of(keys[order]), np.hstack(found)[:, order]
+    while bins.rows.size:
+        middle = bins.middles
+        below_middle = batch.below(scores_of(middle))
+        middles.append(middle)
+        found.append(below_middle)
+        bins = bins.halves(middle, below_middle[:2]).full(totals, most_load)
+    all_middles = np.concatenate(middles)
+    order = np.argsort(all_middles)
+    return scores_of(all_middles[order]), np.hstack(found)[:, order]

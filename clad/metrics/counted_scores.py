@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 NUM_CELLS = 2**15
-_CHUNK = 2**17  # keeps temporary arrays in the processor's cache
+_CHUNK = 2**16  # keeps temporary arrays in the processor's cache
 _FEW = 8  # scores of a kind that may share a cell whatever their share
 _EXACT = 2.0**24  # up to here float32 holds every whole number
 
@@ -82,7 +83,7 @@ class GriddedScores:
     """Exact at the ends of equal cells; within a cell, scores are taken to lie evenly.
 
     Args:
-        cumulated: (3, C + 1) what lies below each end of a cell.
+        cumulated: (3, C + 2) what lies below each end of a cell, and all once more.
         first: Lower end of the first cell.
         per_unit: Cells per 1 of score, a power of two: ends and cells of scores are exact.
     """
@@ -110,42 +111,49 @@ class GriddedScores:
             return None
         first = np.floor(lowest * per_unit)
         num_cells = int(np.floor(highest * per_unit) - first) + 1
-        of_all = np.zeros(num_cells, dtype=np.int64)
-        for start in range(0, len(scores), _CHUNK):
-            cells = _cells(scores[start : start + _CHUNK], first, per_unit)
-            of_all += np.bincount(cells, minlength=num_cells)
-        cells = _cells(anomalous, first, per_unit)
-        of_anomalous = np.bincount(cells, minlength=num_cells)
-        for counts, number in ((of_all, len(scores)), (of_anomalous, len(anomalous))):
-            if counts.max() > max(_FEW, most_share * number):
-                return None
-        cumulated = np.zeros((3, num_cells + 1))
-        np.cumsum(of_all - of_anomalous, out=cumulated[0, 1:])
-        if len(anomalous):
-            np.cumsum(of_anomalous, out=cumulated[1, 1:])
-            of_weights = (
-                of_anomalous
-                if weights is None
-                else np.bincount(cells, weights, minlength=num_cells)
-            )
-            np.cumsum(of_weights, out=cumulated[2, 1:])
+        of_all, of_anomalous = (np.zeros(num_cells, dtype=np.int64) for _ in range(2))
+        of_weights = np.zeros(num_cells)
+        for values, counts in ((scores, of_all), (anomalous, of_anomalous)):
+            most = max(_FEW, most_share * len(values))
+            for start, cells in _cells(values, float(first), float(per_unit)):
+                counts += np.bincount(cells, minlength=num_cells)
+                if counts.max() > most:
+                    return None
+                if values is anomalous and weights is not None:
+                    of_these = weights[start : start + len(cells)]
+                    of_weights += np.bincount(cells, of_these, minlength=num_cells)
+        rows = (
+            of_all - of_anomalous,
+            of_anomalous,
+            of_anomalous if weights is None else of_weights,
+        )
+        # An empty cell at the end: nothing is added beyond the last score.
+        cumulated = np.zeros((3, num_cells + 2))
+        for row, of_cells in zip(cumulated, rows, strict=True):
+            np.cumsum(of_cells, out=row[1:-1])
+            row[-1] = row[-2]
         return cls(cumulated, float(first), float(per_unit))
 
     def below(self, edges: NDArray[np.float32]) -> Floats:
         """(3, E) what lies below each edge."""
         places = edges.astype(np.float64) * self._per_unit - self._first
-        places = np.clip(places, 0, self._cumulated.shape[1] - 1)
+        places = np.clip(places, 0, self._cumulated.shape[1] - 2)
         cells = places.astype(np.int64)
-        inside = places - cells
         lower = self._cumulated[:, cells]
-        # Beyond the last end nothing is added.
-        upper = self._cumulated[:, np.minimum(cells + 1, self._cumulated.shape[1] - 1)]
-        return lower + inside * (upper - lower)
+        return lower + (places - cells) * (self._cumulated[:, cells + 1] - lower)
 
 
-def _cells(scores: NDArray[np.float32], first: float, per_unit: float) -> NDArray[np.int64]:
-    """(N,) number of the cell of each score."""
-    scaled = scores * np.float32(per_unit)
-    np.floor(scaled, out=scaled)
-    scaled -= np.float32(first)
-    return scaled.astype(np.int64)
+def _cells(
+    scores: NDArray[np.float32], first: float, per_unit: float
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Where a stretch of the scores begins, and their cells; valid until the next stretch."""
+    scaled = np.empty(min(_CHUNK, len(scores)), dtype=np.float32)
+    cells = np.empty(len(scaled), dtype=np.int64)
+    for start in range(0, len(scores), _CHUNK):
+        some = scores[start : start + _CHUNK]
+        here, found = scaled[: len(some)], cells[: len(some)]
+        np.multiply(some, np.float32(per_unit), out=here)
+        np.floor(here, out=here)
+        np.subtract(here, np.float32(first), out=here)
+        np.copyto(found, here, casting="unsafe")
+        yield start, found

@@ -93,7 +93,7 @@ class PixelState:
                 f"expected maps and masks of one shape (B, H, W), got {maps.shape} and "
                 f"{masks.shape}; resize the masks to the maps"
             )
-        rows = np.flatnonzero(masks.any(axis=(1, 2)))
+        rows = [row for row, mask in enumerate(masks) if mask.any()]
         found = [_defect_scores(maps[row], masks[row]) for row in rows]
         scores = np.concatenate([maps[:0].reshape(-1), *(each for each, _ in found)])
         regions = [of_regions for _, of_regions in found]
@@ -101,7 +101,7 @@ class PixelState:
         self.histogram.count(maps.reshape(-1), scores, np.concatenate([np.empty(0), *regions]))
         if self._beside_normal_images is not None:
             of_images = [np.full(len(each), 1 / len(each)) for each in regions]
-            normal = maps[np.setdiff1d(np.arange(len(maps)), rows)].reshape(-1)
+            normal = np.delete(maps, rows, axis=0).reshape(-1)
             self._beside_normal_images.count(
                 np.concatenate([normal, scores]),
                 scores,
@@ -175,10 +175,9 @@ def _defect_scores(
     values: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """(A,) score of each anomalous pixel, and 1 / size of its 8-connected region."""
-    as_bytes = np.ascontiguousarray(mask).view(np.uint8)
-    left, top, width, height = cv2.boundingRect(as_bytes)
-    box = np.s_[top : top + height, left : left + width]
-    count, regions = cv2.connectedComponents(as_bytes[box], connectivity=8)
-    chosen = mask[box]
+    down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = np.s_[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
+    chosen = np.ascontiguousarray(mask[box])
+    count, regions = cv2.connectedComponents(chosen.view(np.uint8), connectivity=8)
     of_pixel = regions[chosen]
     return values[box][chosen], 1.0 / np.bincount(of_pixel, minlength=count)[of_pixel]
