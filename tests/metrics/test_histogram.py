@@ -208,3 +208,40 @@ def test_other_mistakes_are_refused():
         ScoreHistogram(10)
     with pytest.raises(ValueError, match=r"one label per score, got \(2,\) and \(3,\)"):
         ScoreHistogram().update(np.zeros(3, np.float32), np.zeros(2, dtype=bool))
+
+
+@pytest.mark.parametrize("kind", ["spread out", "sorted"])
+def test_no_bin_holds_too_much_of_anything(kind: str):
+    scores, anomalous = _scores()
+    scores = scores if kind == "spread out" else np.exp(5 * scores)
+    histogram = ScoreHistogram(2048)
+    histogram.update(scores, anomalous)
+    normal, found = histogram.counts[:2]
+    items = normal + found
+    as_high = np.cumsum(items[::-1])[::-1]
+    as_low = np.cumsum(items)
+    ends = items / np.maximum(as_high, 1) + items / np.maximum(as_low, 1)
+    loads = normal / normal.sum() + 2 * found / found.sum() + ends / (2 + 2 * np.log(SIZE))
+    assert loads.sum() == pytest.approx(4, rel=0.1)
+    assert loads[items > 1.5].max() <= 12 / 2048 * (1 + 1e-9)
+    assert 900 < len(histogram.edges) < 1150
+
+
+def test_what_a_bin_held_is_spread_over_its_numbers():
+    edges = np.float32([-np.inf, 1, 2])
+    counts = np.array([[0.0, 8, 4], [0, 4, 2], [0, 2, 1]])
+    histogram = ScoreHistogram(edges=edges, counts=counts, lowest=1.1, highest=3)
+    finer = np.float32([-np.inf, 1, 1.5, 1.75, 2])
+    histogram.merge(ScoreHistogram(edges=finer, counts=np.zeros((3, 5))))
+    assert np.array_equal(histogram.edges, finer)
+    assert histogram.counts.tolist() == [[0, 4, 2, 2, 4], [0, 2, 1, 1, 2], [0, 1, 0.5, 0.5, 1]]
+
+
+def test_counts_above_thresholds():
+    edges = np.float32([-np.inf, 1, np.nextafter(np.float32(1), np.float32(2)), 2])
+    counts = np.array([[2.0, 3, 0, 4], [0, 1, 0, 2], [0, 1, 0, 2]])
+    histogram = ScoreHistogram(edges=edges, counts=counts, lowest=0.0, highest=4.0)
+    # At 1 lie single numbers, which are not above themselves; from 2 to 4 scores lie evenly.
+    found = histogram.above(np.array([0.0, 0.5, 1.0, 1.5, 3.0, 4.0]))
+    assert found[NORMAL].tolist() == [9, 8, 4, 4, 2, 0]
+    assert found[ANOMALOUS].tolist() == [3, 3, 2, 2, 1, 0]
