@@ -117,7 +117,9 @@ class GriddedScores:
             most = max(_FEW, most_share * len(values))
             for start, cells in _cells(values, float(first), float(per_unit)):
                 counts += np.bincount(cells, minlength=num_cells)
-                if counts.max() > most:
+                # The first stretch already tells most of what will be too much.
+                is_first_or_last = start == 0 or start + len(cells) == len(values)
+                if is_first_or_last and counts.max() > most:
                     return None
                 if values is anomalous and weights is not None:
                     of_these = weights[start : start + len(cells)]
