@@ -183,6 +183,8 @@ def fit_anomalib(root: str, folder: str, rows: int) -> dict[str, float | str]:
         coreset_sampling_ratio=(rows + 0.5) / (len(data.train_data) * _PATCHES),
     )
     load_packaged_weights(model.model.feature_extractor.feature_extractor)
+    # Without validation images its choice of patches keeps a graph of every step: tens of GB.
+    model.model.feature_extractor.requires_grad_(False)
     engine = Engine(default_root_dir=folder)
     engine.fit(model=model, datamodule=data)
     checkpoint = Path(folder) / "fitted.ckpt"
