@@ -59,8 +59,10 @@ def main() -> int:
         draw_photos(place / "parts", wanted.images, wanted.side, seed=0)
         draw_photos(place / "data" / "good", wanted.good, wanted.side, seed=1)
         draw_photos(place / "data" / "bad", 2, wanted.side, seed=2)
+        # Else its choice of patches leaves a hole of the features' size in the heap at each step.
         theirs = run_function(
             "scoring:fit_anomalib",
+            environment={"MALLOC_MMAP_THRESHOLD_": "1000000"},
             root=place / "data",
             folder=place / "anomalib",
             rows=wanted.rows,
@@ -183,8 +185,6 @@ def fit_anomalib(root: str, folder: str, rows: int) -> dict[str, float | str]:
         coreset_sampling_ratio=(rows + 0.5) / (len(data.train_data) * _PATCHES),
     )
     load_packaged_weights(model.model.feature_extractor.feature_extractor)
-    # Without validation images its choice of patches keeps a graph of every step: tens of GB.
-    model.model.feature_extractor.requires_grad_(False)
     engine = Engine(default_root_dir=folder)
     engine.fit(model=model, datamodule=data)
     checkpoint = Path(folder) / "fitted.ckpt"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clad.metrics.histogram import ScoreHistogram
+from clad.metrics.score_counts import ScoreCounts
 
 PER_CATEGORY = 8
 """Largest number of worst cases that a report shows of a category, and of best hits."""
@@ -51,7 +51,7 @@ class Keepsakes:
     """
 
     def __init__(self) -> None:
-        self.unmasked = ScoreHistogram()
+        self.unmasked = ScoreCounts()
         """Map values of images without a known mask, which no ``PixelState`` has seen."""
         self._map_size: tuple[int, int] | None = None
         self._peaks: list[float] = []
@@ -86,7 +86,7 @@ class Keepsakes:
         self._expect_size((maps.shape[1], maps.shape[2]))
         self._peaks += maps.max(axis=(1, 2)).tolist()
         if not has_mask.all():
-            self.unmasked.update(maps[~has_mask], masks[~has_mask])
+            self.unmasked.count(maps[~has_mask].reshape(-1), maps[:0].reshape(-1))
         of_image = np.asarray(categories)
         for category in dict.fromkeys(categories):
             members = np.flatnonzero(of_image == category)

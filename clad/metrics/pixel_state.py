@@ -24,7 +24,8 @@ from clad.metrics.functional.binned import (
     binned_false_alarms_at_recall,
     binned_pro_curve,
 )
-from clad.metrics.histogram import ANOMALOUS, NORMAL, NUM_BINS, WEIGHT, ScoreHistogram
+from clad.metrics.histogram import ANOMALOUS, NORMAL, NUM_BINS, WEIGHT
+from clad.metrics.score_counts import ScoreCounts
 
 PIXEL_METRICS = (
     "pixel_auroc",
@@ -56,10 +57,10 @@ class PixelState:
     def __init__(
         self, num_bins: int = NUM_BINS, published_pro: bool = False, aupimo: bool = False
     ) -> None:
-        self.histogram = ScoreHistogram(num_bins)
+        self.scores = ScoreCounts(num_bins)
         self.num_regions = 0
         self._takes_published_pro = published_pro
-        self._beside_normal_images = ScoreHistogram(num_bins) if aupimo else None
+        self._beside_normal_images = ScoreCounts(num_bins) if aupimo else None
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -71,12 +72,12 @@ class PixelState:
     def num_bytes(self) -> int:
         """Size of what it keeps."""
         other = self._beside_normal_images
-        return self.histogram.num_bytes + (other.num_bytes if other else 0)
+        return self.scores.num_bytes + (other.num_bytes if other else 0)
 
     @property
     def auroc_uncertainty(self) -> float:
         """How far pixel AUROC could be off if the order within bins were the worst or the best."""
-        return auroc_uncertainty(self.histogram.ranking())
+        return auroc_uncertainty(self.scores.ranking())
 
     def update(self, maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> None:
         """Take in images whose masks are known.
@@ -98,7 +99,7 @@ class PixelState:
         scores = np.concatenate([maps[:0].reshape(-1), *(each for each, _ in found)])
         regions = [of_regions for _, of_regions in found]
         self.num_regions += sum(round(each.sum()) for each in regions)
-        self.histogram.count(maps.reshape(-1), scores, np.concatenate([np.empty(0), *regions]))
+        self.scores.count(maps.reshape(-1), scores, np.concatenate([np.empty(0), *regions]))
         if self._beside_normal_images is not None:
             of_images = [np.full(len(each), 1 / len(each)) for each in regions]
             normal = np.delete(maps, rows, axis=0).reshape(-1)
@@ -119,17 +120,17 @@ class PixelState:
                 f"expected states of the same metrics, got {self.metric_names} and "
                 f"{other.metric_names}; make both with the same options"
             )
-        self.histogram.merge(other.histogram)
+        self.scores.merge(other.scores)
         self.num_regions += other.num_regions
         if self._beside_normal_images and other._beside_normal_images:
             self._beside_normal_images.merge(other._beside_normal_images)
 
     def metrics(self) -> tuple[Values, Reasons]:
         """Each of ``metric_names``, and why those that are NaN have no value."""
-        ranking = self.histogram.ranking()
+        ranking = self.scores.ranking()
         values = dict.fromkeys(self.metric_names, math.nan)
         if not ranking.is_defined:
-            lacking = "normal" if self.histogram.counts[ANOMALOUS].any() else "anomalous"
+            lacking = "normal" if self.scores.totals[ANOMALOUS] else "anomalous"
             return values, dict.fromkeys(values, f"no {lacking} pixel")
         uncertainty = auroc_uncertainty(ranking)
         # Of few pixels, one is more than that.
@@ -161,13 +162,13 @@ class PixelState:
         self, limit: float = AUPRO_LIMIT
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False positive rates up to ``limit`` and mean overlaps; see ``binned_pro_curve``."""
-        return binned_pro_curve(self.histogram.ranking(), limit)
+        return binned_pro_curve(self.scores.ranking(), limit)
 
     def _published_pro(self) -> float:
-        if self.histogram.lowest == self.histogram.highest:
+        if self.scores.lowest == self.scores.highest:
             return math.nan
-        thresholds = even_thresholds(self.histogram.lowest, self.histogram.highest)
-        above = self.histogram.above(thresholds) / self.histogram.counts.sum(axis=1)[:, None]
+        thresholds = even_thresholds(self.scores.lowest, self.scores.highest)
+        above = self.scores.above(thresholds) / self.scores.totals[:, None]
         return stretched_area(above[NORMAL], above[WEIGHT])
 
 

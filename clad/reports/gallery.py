@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clad.metrics.collector import CollectedPredictions
-from clad.metrics.histogram import ScoreHistogram
 from clad.metrics.keepsakes import MAX_SIDE_PX, PER_CATEGORY, Keepsakes
+from clad.metrics.score_counts import ScoreCounts
 
 ImageArray = NDArray[np.uint8]
 LoadImage = Callable[[str, tuple[int, int]], ImageArray]
@@ -128,7 +128,7 @@ def colour_scale(
     return low, high
 
 
-def percentiles(values: ScoreHistogram) -> tuple[float, float]:
+def percentiles(values: ScoreCounts) -> tuple[float, float]:
     """1st and 99.9th percentile, which a colour scale takes in."""
     return values.quantile(_LOW), values.quantile(_HIGH)
 
@@ -171,10 +171,10 @@ def build_gallery(
     )
 
 
-def _map_values(collected: CollectedPredictions, keepsakes: Keepsakes) -> ScoreHistogram:
+def _map_values(collected: CollectedPredictions, keepsakes: Keepsakes) -> ScoreCounts:
     """All map values, of images with and without a known mask."""
-    whole = ScoreHistogram()
-    for each in (*(state.histogram for state in collected.pixels.values()), keepsakes.unmasked):
+    whole = ScoreCounts()
+    for each in (*(state.scores for state in collected.pixels.values()), keepsakes.unmasked):
         whole.merge(each)
     return whole
 

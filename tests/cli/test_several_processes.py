@@ -60,7 +60,7 @@ def expect_equal(ours: dict, theirs: dict) -> None:
         if isinstance(value, dict):
             expect_equal(ours[name], value)
         elif isinstance(value, float) and name.startswith("pixel"):
-            assert ours[name] == pytest.approx(value, abs=1e-4), name
+            assert ours[name] == pytest.approx(value, abs=1e-9), name
         else:
             assert ours[name] == value, name
 

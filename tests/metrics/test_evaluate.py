@@ -54,9 +54,9 @@ def test_each_category_is_evaluated_alone_and_the_mean_is_over_categories():
         assert row["image_auroc"] == pytest.approx(sk.roc_auc_score(labels, scores))
         assert row["image_ap"] == pytest.approx(sk.average_precision_score(labels, scores))
         assert row["pixel_auroc"] == pytest.approx(
-            sk.roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-3
+            sk.roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-9
         )
-        assert row["pixel_aupro"] == pytest.approx(aupro(maps, masks), abs=1e-3)
+        assert row["pixel_aupro"] == pytest.approx(aupro(maps, masks), abs=1e-9)
     for metric, value in result.mean.items():
         both = [row[metric] for row in result.per_category.values()]
         assert value == pytest.approx(sum(both) / 2)
@@ -70,7 +70,7 @@ def test_pixel_metrics_leave_out_images_whose_mask_is_unknown():
     blind = replace(collected, has_mask=unknown, masks=collected.masks & unknown[:, None, None])
     value = evaluate(blind).per_category["nut"]["pixel_auroc"]
     expected = sk.roc_auc_score(collected.masks[:3].ravel(), collected.maps[:3].ravel())
-    assert value == pytest.approx(expected, abs=1e-3)
+    assert value == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_category_without_masks_is_left_out_of_the_mean_and_counted():

@@ -220,7 +220,7 @@ def test_masks_of_fakes_give_pixel_metrics():
         [0.0, 0.1, 0.8, 0.9], ["good", "good", "DF", "DF"], masks=masks, maps=maps, has_mask=known
     )
     expected = sk.roc_auc_score(masks[:3].ravel(), maps[:3].ravel())
-    assert evaluate(found.collected()).mean["pixel_auroc"] == pytest.approx(expected, abs=1e-3)
+    assert evaluate(found.collected()).mean["pixel_auroc"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_everything_survives_json():

@@ -214,7 +214,7 @@ def test_halves_with_the_same_bins_add_up_to_the_last_digits():
     maps, masks = np.clip(np.round(MAPS * 5), -8, 8), MASKS
     whole = _state(maps, masks, 4)
     first, second = _state(maps[:12], masks[:12], 4), _state(maps[12:], masks[12:], 4)
-    assert whole.histogram.ranking().is_single.all()
+    assert whole.scores.ranking().is_single.all()
     first.merge(second)
     assert first.num_regions == whole.num_regions
     assert first.metrics()[0] == pytest.approx(whole.metrics()[0], abs=1e-9)
@@ -237,7 +237,7 @@ def test_regions_are_counted():
     state = PixelState()
     state.update(np.zeros(masks.shape, np.float32), masks)
     assert state.num_regions == 3
-    assert state.histogram.counts[2].sum() == pytest.approx(3)
+    assert state.scores.totals[2] == pytest.approx(3)
 
 
 def test_the_curve_has_the_area():

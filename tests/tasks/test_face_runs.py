@@ -52,7 +52,7 @@ def test_videos_have_metrics_and_thresholds_of_their_own(tmp_path):
     known = found.has_mask
     assert set(np.array(found.defect_types)[known]) == {"good", "swap"}
     expected = sk.roc_auc_score(masks[known].ravel(), maps[known].ravel())
-    assert result.mean["pixel_auroc"] == pytest.approx(expected, abs=1e-3)
+    assert result.mean["pixel_auroc"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_masks_of_real_and_fake_folders_give_pixel_metrics_and_natural_a_specificity(tmp_path):
@@ -69,7 +69,7 @@ def test_masks_of_real_and_fake_folders_give_pixel_metrics_and_natural_a_specifi
     found, mean = task.collected, task.evaluation.mean
     assert found.has_mask.all()
     expected = sk.roc_auc_score(masks.ravel(), maps.ravel())
-    assert mean["pixel_auroc"] == pytest.approx(expected, abs=1e-3)
+    assert mean["pixel_auroc"] == pytest.approx(expected, abs=1e-9)
     natural = np.array(["natural" in path for path in found.paths])
     assert natural.sum() == 2
     below = found.scores[natural] < task.thresholds["face"]
