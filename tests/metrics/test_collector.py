@@ -11,6 +11,8 @@ from sklearn import metrics as sk
 
 from clad.metrics.collector import PredictionCollector
 from clad.metrics.functional.aupro import aupro
+from clad.metrics.pixel_state import PIXEL_METRICS
+from clad.metrics.settings import MetricSettings
 from clad.types import Batch, Prediction
 
 
@@ -220,3 +222,14 @@ def test_memory_does_not_grow_with_the_maps():
     early = after(30)
     # 400 more images are 14.7 MB of maps; names, labels and scores take some 50 bytes each.
     assert after(100) - early < 250_000
+
+
+def test_a_recipe_chooses_the_pixel_metrics():
+    chosen = MetricSettings(num_bins=512, published_pro=True, aupimo=True)
+    collector = PredictionCollector(metrics=chosen)
+    collector.update(make_prediction([0.0]), make_batch(["a.png"], [0]))
+    (state,) = collector.result().pixels.values()
+    assert state.metric_names == (*PIXEL_METRICS, "pixel_aupro_200", "pixel_aupimo")
+    assert state.histogram.num_bins == 512
+    with pytest.raises(ValueError, match=r"num_bins in \[256, inf\], got 8"):
+        MetricSettings(num_bins=8)
