@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from clad.cli.waiting_maps import WaitingMaps, picture_names
 from clad.explain.scored_image import ScoredImage
 from clad.explain.vocabulary import DescribedPrediction, RankedDescription
-from clad.metrics.histogram import ScoreHistogram
 from clad.metrics.score_calibration import Standing
+from clad.metrics.score_counts import ScoreCounts
 from clad.reports.files import write_text
 from clad.reports.gallery import colour_scale, percentiles, thresholds_of_images
 from clad.reports.overlay import to_grey
@@ -59,7 +59,7 @@ class _Scored:
 
     rows: list[ScoredImage] = field(default_factory=list)
     peaks: list[float] = field(default_factory=list)
-    map_values: ScoreHistogram = field(default_factory=ScoreHistogram)
+    map_values: ScoreCounts = field(default_factory=ScoreCounts)
 
     def merge(self, other: _Scored) -> None:
         """Take in what another process knows."""
@@ -120,7 +120,7 @@ class PredictionWriter:
             )
         own.peaks.append(peak)
         sampled = values.reshape(-1)[:: max(1, values.size // _SAMPLED_VALUES)]
-        own.map_values.update(sampled, np.zeros(sampled.shape, dtype=bool))
+        own.map_values.count(sampled.reshape(-1), sampled[:0].reshape(-1))
         self._waiting.add(image.name, values, image.picture)
 
     def finish(

@@ -59,6 +59,7 @@ class ScoreCounts:
     """
 
     def __init__(self, num_bins: int = NUM_BINS) -> None:
+        self.num_bins = num_bins
         self._few: _Few | None = _Few()
         self._histogram = ScoreHistogram(num_bins)
 
@@ -102,7 +103,8 @@ class ScoreCounts:
         if self._few is None:
             return self._histogram.ranking()
         levels, counts = self._few.levels()
-        return BinnedRanking(*counts[:, ::-1], np.ones(len(levels), dtype=bool))
+        normal, anomalous, weight = counts[:, ::-1]
+        return BinnedRanking(normal, anomalous, weight, np.ones(len(levels), dtype=bool))
 
     def quantile(self, share: float) -> float:
         """Score that about ``share`` of all scores lie below; NaN of none.

@@ -230,6 +230,6 @@ def test_a_recipe_chooses_the_pixel_metrics():
     collector.update(make_prediction([0.0]), make_batch(["a.png"], [0]))
     (state,) = collector.result().pixels.values()
     assert state.metric_names == (*PIXEL_METRICS, "pixel_aupro_200", "pixel_aupimo")
-    assert state.histogram.num_bins == 512
+    assert state.scores.num_bins == 512
     with pytest.raises(ValueError, match=r"num_bins in \[256, inf\], got 8"):
         MetricSettings(num_bins=8)
