@@ -2,7 +2,8 @@
 
     python benchmarks/metrics.py [--sides 256 518] [--images 84] [--batch 12] [--rounds 5]
 
-Each way is updated batch by batch and computed once; maps and masks are in memory before. Ours
+Each way is updated batch by batch and computed once, in one thread; maps and masks are in memory
+before. Claimed is time of the processor, which other work on the machine changes little. Ours
 takes AUROC, AP, F1-max, AUPRO, EER and false alarms at 95 % recall, all of them; rows below say
 what other numbers of bins, maps that come one by one and the exact metrics cost. "state kB" is what
 a way keeps between batches; differences are those from the exact metrics in float64.
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--bins", type=int, nargs="*", default=[2048, 4096, 16_384, 65_536])
     add_arguments(parser)
     wanted = parser.parse_args()
+    torch.set_num_threads(1)
     rows: list[Measured] = []
     claims: list[Claim] = []
     for side in wanted.sides:
@@ -69,8 +71,12 @@ def claims_of(side: int, peer: Measured, ours: Measured) -> list[Claim]:
     state, theirs = (float(each.values["state kB"]) for each in (ours, peer))
     apart = abs(float(ours.values["AUPRO"]) - float(peer.values["AUPRO"]))
     return [
-        Claim(f"time at {side}, anomalib over clad", ratio(peer, ours), AT_LEAST.get(side)),
-        Claim(f"processor time at {side}, anomalib over clad", ratio(peer, ours, of="cpu_seconds")),
+        Claim(
+            f"time at {side}, anomalib over clad",
+            ratio(peer, ours, of="cpu_seconds"),
+            at_least=AT_LEAST.get(side),
+        ),
+        Claim(f"time by the clock at {side}, anomalib over clad", ratio(peer, ours)),
         Claim(
             f"state at {side}, anomalib over clad",
             theirs / state,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -101,7 +102,7 @@ class GriddedScores:
         ends: tuple[float, float],
         most_share: float,
     ) -> GriddedScores | None:
-        """Counted in at most 32,768 cells; None where cells would hold too much."""
+        """Counted in at most 32,768 cells; None where one would hold too much."""
         lowest, highest = ends
         largest = max(abs(lowest), abs(highest))
         if not lowest < highest:
@@ -111,19 +112,16 @@ class GriddedScores:
             return None
         first = np.floor(lowest * per_unit)
         num_cells = int(np.floor(highest * per_unit) - first) + 1
-        of_all, of_anomalous = (np.zeros(num_cells, dtype=np.int64) for _ in range(2))
+        grid = (float(first), float(per_unit), num_cells)
+        of_all = _cell_counts(scores, *grid, max(_FEW, most_share * len(scores)))
+        of_anomalous = _cell_counts(anomalous, *grid, max(_FEW, most_share * len(anomalous)))
+        if of_all is None or of_anomalous is None:
+            return None
         of_weights = np.zeros(num_cells)
-        for values, counts in ((scores, of_all), (anomalous, of_anomalous)):
-            most = max(_FEW, most_share * len(values))
-            for start, cells in _cells(values, float(first), float(per_unit)):
-                counts += np.bincount(cells, minlength=num_cells)
-                # The first stretch already tells most of what will be too much.
-                is_first_or_last = start == 0 or start + len(cells) == len(values)
-                if is_first_or_last and counts.max() > most:
-                    return None
-                if values is anomalous and weights is not None:
-                    of_these = weights[start : start + len(cells)]
-                    of_weights += np.bincount(cells, of_these, minlength=num_cells)
+        if weights is not None:
+            for start, cells in _cells(anomalous, *grid[:2]):
+                of_these = weights[start : start + len(cells)]
+                of_weights += np.bincount(cells, of_these, minlength=num_cells)
         rows = (
             of_all - of_anomalous,
             of_anomalous,
@@ -143,6 +141,22 @@ class GriddedScores:
         cells = places.astype(np.int64)
         lower = self._cumulated[:, cells]
         return lower + (places - cells) * (self._cumulated[:, cells + 1] - lower)
+
+
+def _cell_counts(
+    scores: NDArray[np.float32], first: float, per_unit: float, num_cells: int, most: float
+) -> NDArray[np.int64] | None:
+    """(C,) number of scores in each cell; None if it is more than ``most``."""
+    counts = torch.zeros(num_cells, dtype=torch.int32)
+    ones = torch.ones(min(_CHUNK, len(scores)), dtype=torch.int32)
+    for start, cells in _cells(scores, first, per_unit):
+        # Half the time of numpy.bincount, which looks for the largest cell first.
+        counts.scatter_add_(0, torch.from_numpy(cells), ones[: len(cells)])
+        # The first stretch already tells most of what will be too much.
+        is_first_or_last = start == 0 or start + len(cells) == len(scores)
+        if is_first_or_last and int(counts.max()) > most:
+            return None
+    return counts.numpy().astype(np.int64)
 
 
 def _cells(
