@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,12 +26,15 @@ def loads_of(inside: Counts, above: Counts, totals: Counts) -> NDArray[np.float6
         above: (2, K) those in bins above it.
         totals: (2, 1) all of them.
     """
-    total, items, higher = totals.sum(), inside[0] + inside[1], above[0] + above[1]
-    of_normal, of_anomalous = inside / np.maximum(totals, 1)
-    of_ends = items / np.maximum(higher + items, 1) + items / np.maximum(total - higher, 1)
+    num_normal, num_anomalous = totals.reshape(-1).tolist()
+    total = num_normal + num_anomalous
+    items, higher = inside[0] + inside[1], above[0] + above[1]
+    ends = 1 / np.maximum(higher + items, 1) + 1 / np.maximum(total - higher, 1)
     # Over all bins, each of the two ends adds up to about the logarithm.
     loads: NDArray[np.float64] = (
-        of_normal + 2 * of_anomalous + of_ends / (2 + 2 * np.log(max(total, 1)))
+        inside[0] / max(num_normal, 1)
+        + inside[1] * (2 / max(num_anomalous, 1))
+        + items * ends / (2 + 2 * math.log(max(total, 1)))
     )
     return loads
 

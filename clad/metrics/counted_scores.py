@@ -145,7 +145,7 @@ class GriddedScores:
 
 def _cell_counts(
     scores: NDArray[np.float32], first: float, per_unit: float, num_cells: int, most: float
-) -> NDArray[np.int64] | None:
+) -> NDArray[np.int32] | None:
     """(C,) number of scores in each cell; None if it is more than ``most``."""
     counts = torch.zeros(num_cells, dtype=torch.int32)
     ones = torch.ones(min(_CHUNK, len(scores)), dtype=torch.int32)
@@ -156,7 +156,7 @@ def _cell_counts(
         is_first_or_last = start == 0 or start + len(cells) == len(scores)
         if is_first_or_last and int(counts.max()) > most:
             return None
-    return counts.numpy().astype(np.int64)
+    return counts.numpy()
 
 
 def _cells(
@@ -169,7 +169,8 @@ def _cells(
         some = scores[start : start + _CHUNK]
         here, found = scaled[: len(some)], cells[: len(some)]
         np.multiply(some, np.float32(per_unit), out=here)
-        np.floor(here, out=here)
+        if first < 0:  # else the conversion below rounds down
+            np.floor(here, out=here)
         np.subtract(here, np.float32(first), out=here)
         np.copyto(found, here, casting="unsafe")
         yield start, found

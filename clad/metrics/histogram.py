@@ -98,6 +98,7 @@ class ScoreHistogram:
         """
         if not len(scores):
             return
+        scores, anomalous = (np.ascontiguousarray(x, dtype=np.float32) for x in (scores, anomalous))
         lowest, highest = float(scores.min()), float(scores.max())
         if not np.isfinite(highest - lowest):
             raise ValueError(
