@@ -1,6 +1,6 @@
 """Pixel metrics of one category, beside anomalib's AUPRO alone.
 
-    python benchmarks/metrics.py [--sides 256 518] [--images 84] [--batch 12] [--rounds 5]
+    python benchmarks/metrics.py [--sides 256 518] [--images 84] [--batch 32] [--rounds 5]
 
 Each way is updated batch by batch and computed once, in one thread; maps and masks are in memory
 before. Claimed is time of the processor, which other work on the machine changes little. Ours
@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=CLAIM)
     parser.add_argument("--sides", type=int, nargs="+", default=[256, 518], help="of the maps")
     parser.add_argument("--images", type=int, default=84, help="a third of them normal")
-    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=32, help="maps per update")
     parser.add_argument("--bins", type=int, nargs="*", default=[2048, 4096, 16_384, 65_536])
     add_arguments(parser)
     wanted = parser.parse_args()

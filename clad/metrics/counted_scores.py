@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 NUM_CELLS = 2**15
 _CHUNK = 2**16  # keeps temporary arrays in the processor's cache
+_ONES = torch.from_numpy(np.ones(_CHUNK, dtype=np.int32))
 _FEW = 8  # scores of a kind that may share a cell whatever their share
 _EXACT = 2.0**24  # up to here float32 holds every whole number
 
@@ -147,16 +148,16 @@ def _cell_counts(
     scores: NDArray[np.float32], first: float, per_unit: float, num_cells: int, most: float
 ) -> NDArray[np.int32] | None:
     """(C,) number of scores in each cell; None if it is more than ``most``."""
-    counts = torch.zeros(num_cells, dtype=torch.int32)
-    ones = torch.ones(min(_CHUNK, len(scores)), dtype=torch.int32)
+    counts = np.zeros(num_cells, dtype=np.int32)
+    filled = torch.from_numpy(counts)
     for start, cells in _cells(scores, first, per_unit):
         # Half the time of numpy.bincount, which looks for the largest cell first.
-        counts.scatter_add_(0, torch.from_numpy(cells), ones[: len(cells)])
+        filled.scatter_add_(0, torch.from_numpy(cells), _ONES[: len(cells)])
         # The first stretch already tells most of what will be too much.
         is_first_or_last = start == 0 or start + len(cells) == len(scores)
-        if is_first_or_last and int(counts.max()) > most:
+        if is_first_or_last and counts.max() > most:
             return None
-    return counts.numpy()
+    return counts
 
 
 def _cells(

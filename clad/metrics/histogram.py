@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from clad.checks import expect_range
@@ -99,7 +100,7 @@ class ScoreHistogram:
         if not len(scores):
             return
         scores, anomalous = (np.ascontiguousarray(x, dtype=np.float32) for x in (scores, anomalous))
-        lowest, highest = float(scores.min()), float(scores.max())
+        lowest, highest = (float(end) for end in torch.aminmax(torch.from_numpy(scores)))
         if not np.isfinite(highest - lowest):
             raise ValueError(
                 "expected finite scores, got NaN or infinity; look for a division by zero or an "
