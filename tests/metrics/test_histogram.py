@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from clad.metrics import counted_scores
 from clad.metrics.counted_scores import GriddedScores, SortedScores, count_scores
 from clad.metrics.float_order import keys_of, roundest_between, scores_of
 from clad.metrics.functional.auroc import auroc
@@ -64,7 +65,8 @@ def test_the_roundest_key_lies_between(low: int, high: int, middle: int):
 
 
 @pytest.mark.parametrize("kind", ["smooth", "tied", "tiny", "constant", "outlier"])
-def test_counts_below_edges_are_those_of_a_plain_count(kind: str):
+def test_counts_below_edges_are_those_of_a_plain_count(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counted_scores, "_FEWEST_FOR_CELLS", 1000)
     scores, anomalous = _scores(size=3000)
     scores = {
         "smooth": scores,
