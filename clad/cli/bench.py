@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from clad.cli.bench_scripts import Script, expect_script, find_folder, find_scripts
+from clad.cli.bench_scripts import GPU, Script, expect_script, find_folder, find_scripts
 from clad.cli.errors import DONE, FAILED, MISTAKE, Parser, UsageError
 
 _ALL = "all"
@@ -43,7 +43,8 @@ def run(verb: str, arguments: list[str]) -> int:
     if wanted.name == _ALL:
         return _run_all(scripts, wanted)
     script = expect_script(wanted.name, scripts)
-    missing = script.missing(wanted.options)
+    # A script without a GPU says so itself, and measures nothing.
+    missing = [need for need in script.missing(wanted.options) if need != GPU]
     # A script asked for its options needs nothing else.
     if missing and not {"-h", "--help"} & set(wanted.options):
         raise UsageError(

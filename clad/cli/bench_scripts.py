@@ -18,6 +18,7 @@ DATA = "CLAD_BENCHMARK_DATA"
 
 _DATA_OPTION = "--data"
 _HARNESS = "harness"
+GPU = "a GPU"
 _GPU_DEVICES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
 
 
@@ -54,7 +55,7 @@ class Script:
                     found.append(f"data ({_DATA_OPTION} DIR or {DATA})")
             elif need == "gpu":
                 if not any(device.exists() for device in _GPU_DEVICES):
-                    found.append("a GPU")
+                    found.append(GPU)
             else:
                 modules = PACKAGES if need == "offline" else {need: need}
                 found += [package for module, package in modules.items() if not _is_there(module)]

@@ -15,6 +15,7 @@ from tiny_recipe import Shown, clad
 from clad.cli import bench_scripts
 from clad.cli.bench_scripts import find_folder, find_scripts
 from clad.cli.errors import UsageError
+from clad.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -225,3 +226,13 @@ def test_example_of_the_documentation_works(
     printed = capfd.readouterr().out
     assert "numbers in no order" in printed
     assert re.search(r"^seconds: .*, claimed at least 2 x: (reached|missed)$", printed, re.M)
+
+
+def test_a_script_that_lacks_only_a_gpu_says_so_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = 'CLAIM = "fast kernels"\nNEEDS = ("gpu",)\nprint("not measured: no GPU")\n'
+    (tmp_path / "kernels.py").write_text(text)
+    monkeypatch.setattr(bench_scripts, "_GPU_DEVICES", (tmp_path / "none",))
+    assert main(["bench", "--folder", str(tmp_path), "kernels"]) == 0
+    assert capfd.readouterr().out == "not measured: no GPU\n"
