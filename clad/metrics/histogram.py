@@ -100,7 +100,7 @@ class ScoreHistogram:
         if not len(scores):
             return
         scores, anomalous = (np.ascontiguousarray(x, dtype=np.float32) for x in (scores, anomalous))
-        lowest, highest = (float(end) for end in torch.aminmax(torch.from_numpy(scores)))
+        lowest, highest = _ends(scores)
         if not np.isfinite(highest - lowest):
             raise ValueError(
                 "expected finite scores, got NaN or infinity; look for a division by zero or an "
@@ -197,6 +197,14 @@ class ScoreHistogram:
     def _most_load(self) -> float:
         """Of a bin before it is split. All loads add up to 4: this fills about half of the bins."""
         return 12 / self.num_bins
+
+
+def _ends(scores: NDArray[np.float32]) -> tuple[float, float]:
+    """Smallest and largest; NaN if a score is."""
+    if not scores.flags.writeable:  # torch takes no such arrays
+        return float(scores.min()), float(scores.max())
+    lowest, highest = torch.aminmax(torch.from_numpy(scores))  # one pass, on all cores
+    return float(lowest), float(highest)
 
 
 def _spread(edges: NDArray[np.float32], counts: Counts, new: NDArray[np.float32]) -> Counts:

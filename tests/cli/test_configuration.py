@@ -11,6 +11,7 @@ from tiny_recipe import clad, write_part
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINERS = sorted((CONFIGS / "trainer").glob("*.yaml"))
 FEATURE_CACHES = sorted((CONFIGS / "feature_cache").glob("*.yaml"))
+METRICS = sorted((CONFIGS / "metrics").glob("*.yaml"))
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -86,3 +87,11 @@ def test_another_optimiser_brings_its_own_defaults(workplace: Path) -> None:
     settings = printed("--config", part)["model"]["optimizer"]["init_args"]
     assert settings["lr"] == 0.5
     assert settings["weight_decay"] == 0.0  # that of AdamW is 0.01
+
+
+@pytest.mark.parametrize("path", METRICS, ids=lambda path: path.stem)
+def test_settings_of_metrics_lie_over_any_recipe(path: Path) -> None:
+    given = yaml.safe_load(path.read_text())["model"]["metrics"]
+    found = printed("--config", path)["model"]["metrics"]
+    assert given
+    assert {name: found[name] for name in given} == given

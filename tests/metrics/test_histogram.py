@@ -247,3 +247,13 @@ def test_counts_above_thresholds():
     found = histogram.above(np.array([0.0, 0.5, 1.0, 1.5, 3.0, 4.0]))
     assert found[NORMAL].tolist() == [9, 8, 4, 4, 2, 0]
     assert found[ANOMALOUS].tolist() == [3, 3, 2, 2, 1, 0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_must_not_be_written_are_counted():
+    scores = np.array([1, 5, 3], dtype=np.float32)
+    scores.flags.writeable = False
+    histogram = ScoreHistogram()
+    histogram.count(scores, scores[:0])
+    assert (histogram.lowest, histogram.highest) == (1, 5)
+    assert histogram.counts[NORMAL].sum() == 3
