@@ -58,29 +58,6 @@ class ScoreHistogram:
     def __post_init__(self) -> None:
         expect_range("num_bins", self.num_bins, FEWEST_BINS, float("inf"))
 
-    def update(
-        self,
-        scores: NDArray[np.float32],
-        anomalous: NDArray[np.bool_],
-        weights: NDArray[np.float64] | None = None,
-    ) -> None:
-        """Count scores.
-
-        Args:
-            scores: Any shape, float32, finite.
-            anomalous: Same shape, bool.
-            weights: One per anomalous score, in the order of ``scores[anomalous]``; None for 1.
-
-        Raises:
-            ValueError: If a score is not finite, or shapes differ.
-        """
-        if scores.shape != anomalous.shape:
-            raise ValueError(
-                f"expected one label per score, got {anomalous.shape} and {scores.shape}; pass "
-                "masks of the size of the maps"
-            )
-        self.count(scores.reshape(-1), scores[anomalous], weights)
-
     def count(
         self,
         scores: NDArray[np.float32],
